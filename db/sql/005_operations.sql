@@ -1,0 +1,239 @@
+-- Cutover, rollback, finalize, dead letters: the operations that people and workers share.
+
+-- One exact walk over both tables, or over the window lo < id <= hi of them: documents that should have a vector, that
+-- have a current one, and that were skipped for their present content.
+CREATE FUNCTION reembed.measure(p_id text, p_lo text DEFAULT NULL, p_hi text DEFAULT NULL,
+    OUT eligible bigint, OUT current bigint, OUT excused bigint)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  m reembed.migration;
+  c reembed.collection;
+  s reembed.space;
+BEGIN
+  SELECT * INTO STRICT m FROM reembed.migration WHERE migration_id = p_id;
+  SELECT * INTO STRICT c FROM reembed.collection WHERE collection = m.collection;
+  SELECT * INTO STRICT s FROM reembed.space WHERE space_id = m.target_space;
+  EXECUTE format($q$
+    SELECT count(*), count(*) FILTER (WHERE t.content_hash = d.h),
+           count(*) FILTER (WHERE t.content_hash IS DISTINCT FROM d.h AND f.kind = 'skipped')
+    FROM (SELECT %2$s AS id, md5(coalesce(%4$s, ''))::uuid AS h FROM %1$s AS %3$s
+          WHERE %5$s AND ($1 IS NULL OR %2$s > $1::%6$s) AND ($2 IS NULL OR %2$s <= $2::%6$s)) d
+    LEFT JOIN %7$s t ON t.doc_id = d.id
+    LEFT JOIN reembed.failure f ON f.migration = $3 AND f.space_id = $4 AND f.doc_id = d.id::text AND NOT f.retrying
+          AND (f.content_hash IS NULL OR f.content_hash = d.h)$q$,
+    c.docs_table, c.id_column, c.docs_alias, c.content, c.filter, c.id_type, s.table_name)
+  INTO eligible, current, excused USING p_lo, p_hi, m.number, m.target_space;
+END $$;
+
+CREATE FUNCTION reembed.record_coverage(p_id text, p_eligible bigint, p_current bigint, p_excused bigint) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE reembed.migration SET eligible = p_eligible, current = p_current, excused = p_excused, measured_at = clock_timestamp()
+  WHERE migration_id = p_id
+$$;
+
+CREATE FUNCTION reembed.gates_json(p_id text) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_agg(to_jsonb(g) - 'migration_id') FROM reembed.gates g WHERE g.migration_id = p_id
+$$;
+
+-- Flips now. Without `force` every gate but the approval must hold (calling this is the approval), with the coverage
+-- measured exactly unless a worker has done so within the last minute.
+CREATE FUNCTION reembed.cutover(id text, force boolean DEFAULT false) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  m reembed.migration := reembed.lock_migration(cutover.id);
+  to_state text := reembed.next_state(m, 'cutover');
+  x record;
+  blocked text;
+BEGIN
+  IF m.flipped_at IS NOT NULL THEN RETURN reembed.state_json(cutover.id); END IF;     -- it happens once
+  IF NOT m.counted THEN
+    PERFORM reembed.refuse(m.state, 'flipped', 'the documents have not been counted yet');
+  END IF;
+  IF NOT force THEN
+    IF m.measured_at IS NULL OR m.measured_at < clock_timestamp() - interval '1 minute' THEN
+      SELECT * INTO x FROM reembed.measure(cutover.id);
+      PERFORM reembed.record_coverage(cutover.id, x.eligible, x.current, x.excused);
+    END IF;
+    SELECT string_agg(format('%s (%s)', g.gate, g.text), '; ') INTO blocked
+      FROM reembed.gates g WHERE g.migration_id = cutover.id AND NOT g.holds AND g.gate <> 'approval';
+    IF blocked IS NOT NULL THEN
+      RAISE EXCEPTION 'cutover of % is held back by: %', cutover.id, blocked USING ERRCODE = 'RE003',
+        HINT = format('wait for the gates, or flip anyway: reembed cutover %s --force', cutover.id);
+    END IF;
+  END IF;
+  PERFORM reembed.route_to(m, m.target_space, 'cutover', jsonb_build_object('forced', force, 'gates', reembed.gates_json(cutover.id)));
+  UPDATE reembed.migration SET hold_flip = false WHERE number = m.number;
+  IF m.state = 'rolled_back' THEN
+    PERFORM reembed.open_window(m, 'complete');
+    PERFORM reembed.install_capture(m.collection);
+  ELSE
+    PERFORM reembed.enter_state(m, 'flip', to_state);
+  END IF;
+  RETURN reembed.state_json(cutover.id);
+END $$;
+
+-- The automatic flip: the same, but the approval gate counts too. Returns true when queries go to the target.
+CREATE FUNCTION reembed.try_cutover(p_id text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE m reembed.migration := reembed.lock_migration(p_id);
+BEGIN
+  IF m.flipped_at IS NOT NULL THEN RETURN true; END IF;
+  IF m.state <> 'in_progress' OR EXISTS (SELECT 1 FROM reembed.gates g WHERE g.migration_id = p_id AND NOT g.holds) THEN
+    RETURN false;
+  END IF;
+  PERFORM reembed.cutover(p_id, false);
+  RETURN true;
+END $$;
+
+CREATE FUNCTION reembed.rollback(id text, reason text DEFAULT NULL, force boolean DEFAULT false) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  m reembed.migration := reembed.lock_migration(rollback.id);
+  to_state text := reembed.next_state(m, 'rollback');
+BEGIN
+  IF m.flipped_at IS NULL THEN
+    PERFORM reembed.refuse(m.state, 'rolled_back', 'queries have not been cut over, they still go to the source');
+  END IF;
+  IF m.source_space IS NULL THEN
+    PERFORM reembed.refuse(m.state, 'rolled_back', 'the collection had no vectors before; there is no source to go back to');
+  END IF;
+  IF m.finalized_at IS NOT NULL OR (m.state = 'completed' AND clock_timestamp() >= m.window_ends_at) THEN
+    PERFORM reembed.refuse(m.state, 'rolled_back', format('the rollback window ended at %s; the source is no longer kept current',
+      to_char(coalesce(m.finalized_at, m.window_ends_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')));
+  END IF;
+  PERFORM reembed.route_to(m, m.source_space, 'rollback', jsonb_build_object('reason', rollback.reason));
+  PERFORM reembed.enter_state(m, 'rollback', to_state, jsonb_build_object('reason', rollback.reason));
+  UPDATE reembed.migration SET hold_flip = (m.state <> 'completed'), measured_at = NULL,
+         completed_at = CASE WHEN m.state = 'completed' THEN completed_at END,
+         window_ends_at = CASE WHEN m.state = 'completed' THEN clock_timestamp() END,
+         reason = coalesce(rollback.reason, 'rolled back') WHERE number = m.number;
+  RETURN reembed.state_json(rollback.id);
+END $$;
+
+-- Ends the window. Of a rolled back migration: drops the target. What is to be kept current afterwards is derived from
+-- the states, so capture follows by itself.
+CREATE FUNCTION reembed.finalize(id text, now boolean DEFAULT false, drop_source boolean DEFAULT false, detach boolean DEFAULT false) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  m reembed.migration := reembed.lock_migration(finalize.id);
+  s reembed.space;
+BEGIN
+  PERFORM reembed.next_state(m, 'finalize');
+  IF m.state = 'completed' AND m.finalized_at IS NULL AND clock_timestamp() < m.window_ends_at AND NOT finalize.now THEN
+    PERFORM reembed.refuse(m.state, 'finalized', format('the rollback window is open until %s; to end it at once: reembed finalize %s --now',
+      to_char(m.window_ends_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), m.migration_id));
+  END IF;
+  PERFORM set_config('lock_timeout', '5s', true);
+  IF m.finalized_at IS NULL THEN
+    UPDATE reembed.migration SET finalized_at = clock_timestamp(), window_ends_at = least(window_ends_at, clock_timestamp()),
+           updated_at = clock_timestamp() WHERE number = m.number;
+  END IF;
+  IF m.state = 'rolled_back' AND m.target_space IS NOT NULL THEN
+    SELECT * INTO s FROM reembed.space WHERE space_id = m.target_space;
+    UPDATE reembed.migration SET target_space = NULL WHERE target_space = m.target_space;
+    DELETE FROM reembed.space WHERE space_id = s.space_id;
+    PERFORM reembed.install_capture(m.collection);
+    EXECUTE format('DROP TABLE IF EXISTS %s', s.table_name);
+  END IF;
+  IF m.state = 'completed' AND finalize.drop_source AND m.source_space IS NOT NULL THEN
+    SELECT * INTO s FROM reembed.space WHERE space_id = m.source_space;
+    UPDATE reembed.migration SET source_space = NULL WHERE source_space = s.space_id;
+    UPDATE reembed.migration SET target_space = NULL WHERE target_space = s.space_id;
+    DELETE FROM reembed.space WHERE space_id = s.space_id;
+    PERFORM reembed.install_capture(m.collection);
+    IF s.side THEN EXECUTE format('DROP TABLE IF EXISTS %s', s.table_name);
+    ELSE EXECUTE format('ALTER TABLE %s DROP COLUMN IF EXISTS %s', s.table_name, s.vector_column);
+    END IF;
+  END IF;
+  IF finalize.detach THEN
+    UPDATE reembed.collection SET detached = true WHERE collection = m.collection;
+  END IF;
+  PERFORM reembed.install_capture(m.collection);
+  PERFORM reembed.record_event(m.migration_id, 'finalize', jsonb_build_object('now', finalize.now, 'drop_source', finalize.drop_source,
+    'dropped', CASE WHEN s.table_name IS NULL THEN NULL WHEN s.side THEN s.table_name ELSE s.table_name || '.' || s.vector_column END, 'detach', finalize.detach));
+  RETURN reembed.state_json(finalize.id);
+END $$;
+
+-- Failed and skipped documents are tried again: they go into the change log like an edit. No ids: all of them.
+CREATE FUNCTION reembed.retry(id text, doc_ids text[] DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  m reembed.migration := reembed.lock_migration(retry.id);
+  c reembed.collection;
+  n bigint;
+BEGIN
+  IF m.state IN ('planned', 'cancelled') OR m.target_space IS NULL THEN
+    PERFORM reembed.refuse(m.state, 'in_progress', 'there is nothing to retry in this state');
+  END IF;
+  SELECT * INTO STRICT c FROM reembed.collection WHERE collection = m.collection;
+  EXECUTE format($q$
+    WITH again AS (
+      UPDATE reembed.failure f SET retrying = true
+      WHERE f.migration = $1 AND NOT f.retrying AND f.space_id = ANY ($3) AND ($2 IS NULL OR cardinality($2) = 0 OR f.doc_id = ANY ($2))
+      RETURNING f.space_id, f.doc_id)
+    INSERT INTO %s (space_id, doc_id) SELECT space_id, doc_id::%s FROM again$q$, c.changes_table, c.id_type)
+    USING m.number, retry.doc_ids, c.captured;
+  GET DIAGNOSTICS n = ROW_COUNT;
+  UPDATE reembed.migration SET sweep_clean = false, updated_at = clock_timestamp() WHERE number = m.number;
+  PERFORM reembed.record_event(m.migration_id, 'retry', jsonb_build_object('documents', n));
+  RETURN jsonb_build_object('documents', n, 'state', reembed.state_json(retry.id));
+END $$;
+
+-- Takes documents out by hand. A document that already has a current vector needs no skip and is left alone. One that
+-- the backfill has not read yet counts as skipped at once (`ahead`); one that was read counts instead of what it was.
+CREATE FUNCTION reembed.skip(id text, doc_ids text[], reason text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  m reembed.migration := reembed.lock_migration(skip.id);
+  c reembed.collection;
+  s reembed.space;
+  n bigint;
+BEGIN
+  IF m.state IN ('planned', 'cancelled') OR m.target_space IS NULL THEN
+    PERFORM reembed.refuse(m.state, 'in_progress', 'there is nothing to skip in this state');
+  END IF;
+  SELECT * INTO STRICT c FROM reembed.collection WHERE collection = m.collection;
+  SELECT * INTO STRICT s FROM reembed.space WHERE space_id = m.target_space;
+  EXECUTE format($q$
+    INSERT INTO reembed.failure AS f (migration, space_id, doc_id, content_hash, kind, reason, detail, attempts, seen, ahead)
+    SELECT $1, $2, w.id::text, NULL, 'skipped', 'manual_skip', $4, 0,
+           w.in_population AND w.passed, w.in_population AND NOT w.passed
+    FROM (
+      SELECT d.id, coalesce($5 IS NOT NULL AND d.id <= $5::%6$s, false) AS in_population,
+             coalesce(d.id <= $6::%6$s, false) AND NOT EXISTS (
+               SELECT 1 FROM reembed.chunk k WHERE k.migration = $1 AND k.state < 2
+                 AND (k.cursor IS NULL OR d.id > k.cursor::%6$s) AND d.id <= k.hi::%6$s) AS passed
+      FROM (SELECT %2$s AS id, md5(coalesce(%4$s, ''))::uuid AS h FROM %1$s AS %3$s
+            WHERE %2$s = ANY ($3::%6$s[]) AND %5$s) d
+      WHERE NOT EXISTS (SELECT 1 FROM %7$s t WHERE t.doc_id = d.id AND t.content_hash = d.h)) w
+    ORDER BY w.id
+    ON CONFLICT (migration, space_id, doc_id) DO UPDATE
+       SET kind = 'skipped', reason = 'manual_skip', detail = excluded.detail, content_hash = NULL, retrying = false, last_at = now()$q$,
+    c.docs_table, c.id_column, c.docs_alias, c.content, c.filter, c.id_type, s.table_name)
+    USING m.number, m.target_space, skip.doc_ids, skip.reason, m.bound, m.cut_upto;
+  GET DIAGNOSTICS n = ROW_COUNT;
+  UPDATE reembed.migration SET updated_at = clock_timestamp() WHERE number = m.number;
+  PERFORM reembed.record_event(m.migration_id, 'skip', jsonb_build_object('documents', n, 'reason', skip.reason));
+  RETURN jsonb_build_object('documents', n, 'state', reembed.state_json(skip.id));
+END $$;
+
+-- A worker's sign of life; returns what it must know, so that pause and cancel are obeyed within a beat.
+CREATE FUNCTION reembed.heartbeat(p_worker uuid, p_id text, p_host text, p_pid int, p_in_flight bigint, p_processed bigint,
+    p_tokens bigint, p_requests bigint, p_note text, p_stopped boolean,
+    OUT state text, OUT stage text, OUT flipped boolean, OUT finalized boolean, OUT window_open boolean, OUT stats jsonb)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE t timestamptz := clock_timestamp();
+BEGIN
+  INSERT INTO reembed.worker AS w (worker_id, migration_id, host, pid, in_flight, processed, tokens, requests, note, stopped_at)
+  VALUES (p_worker, p_id, p_host, p_pid, p_in_flight, p_processed, p_tokens, p_requests, p_note, CASE WHEN p_stopped THEN t END)
+  ON CONFLICT (worker_id) DO UPDATE SET heartbeat_at = t, in_flight = p_in_flight, processed = p_processed,
+     tokens = p_tokens, requests = p_requests, note = p_note, stopped_at = CASE WHEN p_stopped THEN t END;
+  -- active time: between two beats of whatever processes, in progress only; a gap is a time with nobody alive
+  UPDATE reembed.migration m SET beat_at = t,
+     active_ms = active_ms + CASE WHEN m.state = 'in_progress' AND m.beat_at > t - interval '5 seconds' AND m.beat_at < t
+                                  THEN (extract(epoch FROM t - m.beat_at) * 1000)::bigint ELSE 0 END
+   WHERE m.migration_id = p_id
+  RETURNING m.state, m.stage, m.flipped_at IS NOT NULL, m.finalized_at IS NOT NULL, coalesce(t < m.window_ends_at, false)
+       INTO state, stage, flipped, finalized, window_open;
+END $$;
