@@ -1,0 +1,599 @@
+#include "coordinator/migration_file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/escape.h"
+#include "base/json.h"
+#include "coordinator/file_field.h"
+#include "coordinator/file_provider.h"
+
+/* pgvector's own limits. */
+enum {
+    VECTOR_DIMENSIONS_MAX = 16000,
+    VECTOR_INDEX_DIMENSIONS_MAX = 2000,
+    HALFVEC_INDEX_DIMENSIONS_MAX = 4000,
+    /* Postgres cuts names at 63 bytes, and the view is called <collection>_current. */
+    COLLECTION_BYTES_MAX = 63 - (int)sizeof "_current" + 1,
+    ID_BYTES_MAX = 200,
+};
+
+static const double ten_years_secs = 315360000;
+
+static const char *const type_words[] = {"vector", "halfvec", NULL};
+static const char *const metric_words[] = {"cosine", "inner_product", "l2", NULL};
+static const char *const placement_words[] = {"side", "column", NULL};
+static const char *const index_words[] = {"hnsw", "ivfflat", "none", "as_source", NULL};
+
+_Static_assert(VECTOR_TYPE_VECTOR == 0 && VECTOR_TYPE_HALFVEC == 1, "type_words are in this order");
+_Static_assert(METRIC_COSINE == 0 && METRIC_INNER_PRODUCT == 1 && METRIC_L2 == 2, "metric_words are in this order");
+_Static_assert(PLACEMENT_SIDE == 0 && PLACEMENT_COLUMN == 1, "placement_words are in this order");
+_Static_assert(INDEX_HNSW == 0 && INDEX_IVFFLAT == 1 && INDEX_NONE == 2 && INDEX_AS_SOURCE == 3, "as index_words");
+_Static_assert(sizeof(enum migration_metric) == sizeof(int), "FIELD_WORD writes an int");
+
+const char *
+migration_vector_type_name(enum migration_vector_type type)
+{
+    return type_words[type];
+}
+
+const char *
+migration_metric_name(enum migration_metric metric)
+{
+    return metric_words[metric];
+}
+
+const char *
+migration_placement_name(enum migration_placement placement)
+{
+    return placement_words[placement];
+}
+
+const char *
+migration_index_method_name(enum migration_index_method method)
+{
+    return index_words[method];
+}
+
+/* --- the file as tables --- */
+
+#define AT(type, member) .offset = offsetof(struct type, member)
+#define TABLE(name, rows)                                                                                              \
+    {                                                                                                                  \
+        .section = (name), .fields = (rows), .count = sizeof(rows) / sizeof(rows)[0]                                   \
+    }
+
+static const struct field top_fields[] = {
+    {.key = "id", .kind = FIELD_TEXT, AT(migration_file, id), .required = true},
+    {.key = "collection", .kind = FIELD_TEXT, AT(migration_file, collection), .required = true},
+    {.key = "documents", .kind = FIELD_SECTION},
+    {.key = "source", .kind = FIELD_SECTION},
+    {.key = "target", .kind = FIELD_SECTION},
+    {.key = "backfill", .kind = FIELD_SECTION},
+    {.key = "gates", .kind = FIELD_SECTION},
+    {.key = "limits", .kind = FIELD_SECTION},
+    {.key = "database", .kind = FIELD_SECTION},
+};
+
+static const struct field documents_fields[] = {
+    {.key = "table", .kind = FIELD_TEXT, AT(migration_documents, table), .required = true},
+    {.key = "id", .kind = FIELD_TEXT, AT(migration_documents, id), .required = true},
+    {.key = "content", .kind = FIELD_TEXT, AT(migration_documents, content), .required = true},
+    {.key = "where", .kind = FIELD_TEXT, AT(migration_documents, where)},
+};
+
+static const struct field source_fields[] = {
+    {.key = "model", .kind = FIELD_TEXT, AT(migration_source, model), .required = true},
+    {.key = "table", .kind = FIELD_TEXT, AT(migration_source, table)},
+    {.key = "id", .kind = FIELD_TEXT, AT(migration_source, id)},
+    {.key = "column", .kind = FIELD_TEXT, AT(migration_source, column), .required = true},
+    {.key = "provider", .kind = FIELD_SECTION},
+};
+
+static const struct field target_fields[] = {
+    {.key = "model", .kind = FIELD_TEXT, AT(migration_target, model), .required = true},
+    {.key = "dimensions",
+     .kind = FIELD_COUNT,
+     AT(migration_target, dimensions),
+     .minimum = 1,
+     .maximum = VECTOR_DIMENSIONS_MAX},
+    {.key = "type", .kind = FIELD_WORD, AT(migration_target, type), .words = type_words},
+    {.key = "metric", .kind = FIELD_WORD, AT(migration_target, metric), .words = metric_words},
+    {.key = "placement", .kind = FIELD_WORD, AT(migration_target, placement), .words = placement_words},
+    {.key = "table", .kind = FIELD_TEXT, AT(migration_target, table)},
+    {.key = "index", .kind = FIELD_SECTION},
+    {.key = "provider", .kind = FIELD_SECTION},
+};
+
+static const struct field index_fields[] = {
+    {.key = "method", .kind = FIELD_WORD, AT(migration_index, method), .words = index_words},
+    {.key = "m", .kind = FIELD_COUNT, AT(migration_index, m), .minimum = 2, .maximum = 100, .kinds = 1U << INDEX_HNSW},
+    {.key = "ef_construction",
+     .kind = FIELD_COUNT,
+     AT(migration_index, ef_construction),
+     .minimum = 4,
+     .maximum = 1000,
+     .kinds = 1U << INDEX_HNSW},
+    {.key = "lists",
+     .kind = FIELD_COUNT,
+     AT(migration_index, lists),
+     .minimum = 1,
+     .maximum = 32768,
+     .kinds = 1U << INDEX_IVFFLAT},
+};
+
+static const struct field backfill_fields[] = {
+    {.key = "batch_size", .kind = FIELD_COUNT, AT(migration_backfill, batch_size), .minimum = 1, .maximum = 10000},
+    {.key = "max_concurrent",
+     .kind = FIELD_COUNT,
+     AT(migration_backfill, max_concurrent),
+     .minimum = 1,
+     .maximum = 512},
+    {.key = "dual_write", .kind = FIELD_SWITCH, AT(migration_backfill, dual_write)},
+    {.key = "target_query_threshold",
+     .kind = FIELD_NUMBER,
+     AT(migration_backfill, target_query_threshold),
+     .maximum = 1},
+    {.key = "rollback_window_secs",
+     .kind = FIELD_NUMBER,
+     AT(migration_backfill, rollback_window_secs),
+     .maximum = ten_years_secs},
+};
+
+static const struct field gates_fields[] = {
+    {.key = "auto_cutover", .kind = FIELD_SWITCH, AT(migration_gates, auto_cutover)},
+    {.key = "max_failed", .kind = FIELD_COUNT, AT(migration_gates, max_failed)},
+    {.key = "max_change_lag_secs", .kind = FIELD_NUMBER, AT(migration_gates, max_change_lag_secs)},
+    {.key = "min_overlap_at_10", .kind = FIELD_OPTIONAL, AT(migration_gates, min_overlap_at_10), .maximum = 1},
+    {.key = "min_recall_change",
+     .kind = FIELD_OPTIONAL,
+     AT(migration_gates, min_recall_change),
+     .minimum = -1,
+     .maximum = 1},
+    {.key = "min_index_recall", .kind = FIELD_OPTIONAL, AT(migration_gates, min_index_recall), .maximum = 1},
+};
+
+static const struct field limits_fields[] = {
+    {.key = "requests_per_minute", .kind = FIELD_OPTIONAL, AT(migration_limits, requests_per_minute), .above = true},
+    {.key = "tokens_per_minute", .kind = FIELD_OPTIONAL, AT(migration_limits, tokens_per_minute), .above = true},
+    {.key = "max_tokens", .kind = FIELD_OPTIONAL, AT(migration_limits, max_tokens), .whole = true},
+    {.key = "max_cost", .kind = FIELD_OPTIONAL, AT(migration_limits, max_cost)},
+    {.key = "price_per_million_tokens", .kind = FIELD_OPTIONAL, AT(migration_limits, price_per_million_tokens)},
+    {.key = "max_documents_per_second",
+     .kind = FIELD_OPTIONAL,
+     AT(migration_limits, max_documents_per_second),
+     .above = true},
+    {.key = "max_replica_lag_secs", .kind = FIELD_OPTIONAL, AT(migration_limits, max_replica_lag_secs)},
+};
+
+static const struct field database_fields[] = {
+    {.key = "lease_secs", .kind = FIELD_NUMBER, AT(migration_database, lease_secs), .minimum = 0.02, .maximum = 86400},
+    /* 0 would mean "no limit" to Postgres, and a stopped process could hold up the others for ever. */
+    {.key = "statement_timeout_secs",
+     .kind = FIELD_NUMBER,
+     AT(migration_database, statement_timeout_secs),
+     .minimum = 0.01,
+     .maximum = 86400},
+    {.key = "lock_timeout_secs",
+     .kind = FIELD_NUMBER,
+     AT(migration_database, lock_timeout_secs),
+     .minimum = 0.01,
+     .maximum = 3600},
+    {.key = "writers", .kind = FIELD_COUNT, AT(migration_database, writers), .minimum = 1, .maximum = 16},
+};
+
+static const struct field_table top_table = TABLE("", top_fields);
+static const struct field_table documents_table = TABLE("documents", documents_fields);
+static const struct field_table source_table = TABLE("source", source_fields);
+static const struct field_table target_table = TABLE("target", target_fields);
+static const struct field_table index_table = TABLE("target.index", index_fields);
+static const struct field_table backfill_table = TABLE("backfill", backfill_fields);
+static const struct field_table gates_table = TABLE("gates", gates_fields);
+static const struct field_table limits_table = TABLE("limits", limits_fields);
+static const struct field_table database_table = TABLE("database", database_fields);
+
+static const struct field_table *const all_tables[] = {
+    &top_table,   &documents_table, &source_table,   &target_table,        &index_table, &backfill_table,
+    &gates_table, &limits_table,    &database_table, &file_provider_table, NULL,
+};
+
+static const struct migration_file defaults = {
+    .target = {.index = {.method = INDEX_HNSW, .m = 16, .ef_construction = 64}},
+    .backfill = {.batch_size = 100,
+                 .max_concurrent = 4,
+                 .dual_write = true,
+                 .target_query_threshold = 0.8,
+                 .rollback_window_secs = 86400},
+    .gates = {.auto_cutover = true, .max_failed = 0, .max_change_lag_secs = 30},
+    .database = {.lease_secs = 60, .statement_timeout_secs = 30, .lock_timeout_secs = 2, .writers = 1},
+};
+
+/* --- sections --- */
+
+/* A section that may be left out altogether. */
+static enum rc
+read_settings(const struct file_reader *reader, const cJSON *root, const struct field_table *table, void *out)
+{
+    const cJSON *object = cJSON_GetObjectItemCaseSensitive(root, table->section);
+    if (object == NULL || cJSON_IsNull(object))
+        return RC_OK;
+    enum rc rc = file_fields_check(reader, table, table->section, object, 1, "");
+    return rc == RC_OK ? file_fields_read(reader, table, table->section, object, out) : rc;
+}
+
+static enum rc
+check_name(const struct file_reader *reader, const char *key, const char *name, size_t longest)
+{
+    size_t length = strlen(name);
+    if (length > longest)
+        return file_refuse(reader, "", key, "is %zu bytes long, the most is %zu", length, longest);
+    if (name[0] == '-')
+        return file_refuse(reader, "", key, "must not begin with \"-\": commands would take it for an option");
+    for (const char *c = name; *c != '\0'; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            return file_refuse(reader, "", key, "must not hold control characters");
+    }
+    return RC_OK;
+}
+
+/* "a, b" outside quotes and parentheses, or ["a", "b"]. */
+static bool
+is_composite(const cJSON *id)
+{
+    bool quoted = false;
+    if (!cJSON_IsString(id))
+        return cJSON_IsArray(id);
+    for (const char *c = id->valuestring; *c != '\0'; c++) {
+        if (*c == '"')
+            quoted = !quoted;
+        if (*c == ',' && !quoted)
+            return true;
+    }
+    return false;
+}
+
+static enum rc
+refuse_composite(const struct file_reader *reader, const char *section)
+{
+    enum rc rc = file_refuse(reader, section, "id", "is a composite key; documents need a key of one column");
+    err_hint(reader->err, "smallint, integer, bigint, uuid or text; add a generated unique column if there is none");
+    return rc;
+}
+
+static enum rc
+read_documents(const struct file_reader *reader, const cJSON *root, struct migration_documents *documents)
+{
+    const cJSON *object = cJSON_GetObjectItemCaseSensitive(root, "documents");
+    if (object == NULL || cJSON_IsNull(object)) {
+        enum rc rc = file_refuse(reader, "", "documents", "is missing");
+        err_hint(reader->err,
+                 "such as \"documents\": { \"table\": \"public.docs\", \"id\": \"id\", \"content\": \"body\" }");
+        return rc;
+    }
+    enum rc rc = file_fields_check(reader, &documents_table, "documents", object, 1, "");
+    if (rc != RC_OK)
+        return rc;
+    if (is_composite(cJSON_GetObjectItemCaseSensitive(object, "id")))
+        return refuse_composite(reader, "documents");
+    return file_fields_read(reader, &documents_table, "documents", object, documents);
+}
+
+static enum rc
+read_source(const struct file_reader *reader, const cJSON *root, struct migration_file *file)
+{
+    struct migration_source *source = &file->source;
+    const cJSON *object = cJSON_GetObjectItemCaseSensitive(root, "source");
+    if (object == NULL || cJSON_IsNull(object))
+        return RC_OK;
+
+    enum rc rc = file_fields_check(reader, &source_table, "source", object, 1, "");
+    if (rc != RC_OK)
+        return rc;
+    if (is_composite(cJSON_GetObjectItemCaseSensitive(object, "id")))
+        return refuse_composite(reader, "source");
+    rc = file_fields_read(reader, &source_table, "source", object, source);
+    if (rc != RC_OK)
+        return rc;
+
+    source->present = true;
+    if (source->table == NULL)
+        source->table = file->documents.table;
+    if (source->id == NULL) {
+        /* In another table a column of the same name need not hold the documents' ids. */
+        if (strcmp(source->table, file->documents.table) != 0)
+            return file_refuse(reader, "source", "id", "is missing: the column of %s that holds the documents' ids",
+                               source->table);
+        source->id = file->documents.id;
+    }
+
+    const cJSON *provider = cJSON_GetObjectItemCaseSensitive(object, "provider");
+    if (provider == NULL || cJSON_IsNull(provider))
+        return RC_OK;
+    const struct model_facts *facts = model_find(source->model);
+    source->has_provider = true;
+    return file_provider_read(reader, "source.provider", provider, source->model, facts == NULL ? 0 : facts->dimensions,
+                              file->extra, &source->provider);
+}
+
+static enum rc
+read_index(const struct file_reader *reader, const cJSON *target, bool has_source, struct migration_index *index)
+{
+    const struct field_table method_only = {.section = "target", .fields = index_fields, .count = 1};
+    const cJSON *object = cJSON_GetObjectItemCaseSensitive(target, "index");
+    enum rc rc = RC_OK;
+
+    if (object == NULL || cJSON_IsNull(object))
+        return RC_OK;
+    if (cJSON_IsString(object)) {
+        const struct field word = {
+            .key = "index", .kind = FIELD_WORD, AT(migration_index, method), .words = index_words};
+        const struct field_table as_word = {.section = "target", .fields = &word, .count = 1};
+        rc = file_fields_read(reader, &as_word, "target", target, index);
+    } else if (!cJSON_IsObject(object)) {
+        rc = file_refuse(reader, "target", "index", "must be an object, or one of hnsw, ivfflat, none, as_source");
+    } else {
+        rc = file_fields_read(reader, &method_only, "target.index", object, index);
+        if (rc == RC_OK)
+            rc = file_fields_check(reader, &index_table, "target.index", object, 1U << index->method,
+                                   index_words[index->method]);
+        if (rc == RC_OK)
+            rc = file_fields_read(reader, &index_table, "target.index", object, index);
+    }
+    if (rc != RC_OK)
+        return rc;
+
+    if (index->method == INDEX_AS_SOURCE && !has_source)
+        return file_refuse(reader, "target", "index", "is \"as_source\", but there is no source");
+    if (index->method == INDEX_HNSW && index->ef_construction < 2 * index->m) {
+        if (cJSON_IsObject(object) && cJSON_GetObjectItemCaseSensitive(object, "ef_construction") != NULL)
+            return file_refuse(reader, "target.index", "ef_construction", "must be at least twice m, here %lld",
+                               (long long)(2 * index->m));
+        index->ef_construction = 2 * index->m;
+    }
+    return RC_OK;
+}
+
+static enum rc
+check_dimensions(const struct file_reader *reader, const cJSON *object, struct migration_target *target)
+{
+    bool indexed = target->index.method == INDEX_HNSW || target->index.method == INDEX_IVFFLAT;
+    bool type_given = cJSON_IsString(cJSON_GetObjectItemCaseSensitive(object, "type"));
+
+    if (target->dimensions == 0) {
+        const struct model_facts *facts = model_find(target->model);
+        if (facts == NULL) {
+            enum rc rc = file_refuse(reader, "target", "dimensions",
+                                     "is missing, and the model \"%.100s\" is not known by name", target->model);
+            err_hint(reader->err, "write how many numbers the model gives for a text, such as \"dimensions\": 768");
+            return rc;
+        }
+        target->dimensions = (int64_t)facts->dimensions;
+    }
+    if (!type_given && target->dimensions > VECTOR_INDEX_DIMENSIONS_MAX)
+        target->type = VECTOR_TYPE_HALFVEC;
+    if (indexed && target->type == VECTOR_TYPE_VECTOR && target->dimensions > VECTOR_INDEX_DIMENSIONS_MAX) {
+        enum rc rc = file_refuse(reader, "target", "type", "\"vector\" takes an index up to %d dimensions, not %lld",
+                                 VECTOR_INDEX_DIMENSIONS_MAX, (long long)target->dimensions);
+        err_hint(reader->err, "use \"halfvec\", or \"index\": \"none\"");
+        return rc;
+    }
+    if (indexed && target->dimensions > HALFVEC_INDEX_DIMENSIONS_MAX) {
+        enum rc rc = file_refuse(reader, "target", "dimensions", "is %lld; an index takes up to %d",
+                                 (long long)target->dimensions, HALFVEC_INDEX_DIMENSIONS_MAX);
+        err_hint(reader->err, "use \"index\": \"none\", or fewer dimensions if the model can be cut");
+        return rc;
+    }
+    return RC_OK;
+}
+
+static enum rc
+read_target(const struct file_reader *reader, const cJSON *root, struct migration_file *file)
+{
+    struct migration_target *target = &file->target;
+    const cJSON *object = cJSON_GetObjectItemCaseSensitive(root, "target");
+    if (object == NULL || cJSON_IsNull(object))
+        return file_refuse(reader, "", "target", "is missing");
+
+    enum rc rc = file_fields_check(reader, &target_table, "target", object, 1, "");
+    if (rc == RC_OK)
+        rc = file_fields_read(reader, &target_table, "target", object, target);
+    if (rc == RC_OK)
+        rc = read_index(reader, object, file->source.present, &target->index);
+    if (rc == RC_OK)
+        rc = check_dimensions(reader, object, target);
+    if (rc != RC_OK)
+        return rc;
+
+    if (target->table != NULL && strcmp(target->table, file->documents.table) == 0)
+        return file_refuse(reader, "target", "table",
+                           "is the documents' own table, which is never rewritten; leave it out");
+    if (target->table != NULL && file->source.present && strcmp(target->table, file->source.table) == 0)
+        return file_refuse(reader, "target", "table", "is the source's table; leave it out, or name another");
+    return file_provider_read(reader, "target.provider", cJSON_GetObjectItemCaseSensitive(object, "provider"),
+                              target->model, (size_t)target->dimensions, file->extra, &target->provider);
+}
+
+static enum rc
+read_limits(const struct file_reader *reader, const cJSON *root, struct migration_limits *limits)
+{
+    enum rc rc = read_settings(reader, root, &limits_table, limits);
+    if (rc == RC_OK && limits->max_cost.given && !limits->price_per_million_tokens.given) {
+        rc = file_refuse(reader, "limits", "max_cost", "needs price_per_million_tokens, or nothing could be counted");
+        err_hint(reader->err, "give the provider's price in the same currency, or limit max_tokens instead");
+    }
+    return rc;
+}
+
+static enum rc
+read_file(const struct file_reader *reader, const cJSON *root, struct migration_file *file)
+{
+    enum rc rc = file_fields_check(reader, &top_table, "", root, 1, "");
+    if (rc == RC_OK)
+        rc = file_fields_read(reader, &top_table, "", root, file);
+    if (rc == RC_OK)
+        rc = check_name(reader, "id", file->id, ID_BYTES_MAX);
+    if (rc == RC_OK)
+        rc = check_name(reader, "collection", file->collection, COLLECTION_BYTES_MAX);
+    if (rc == RC_OK)
+        rc = read_documents(reader, root, &file->documents);
+    if (rc == RC_OK)
+        rc = read_source(reader, root, file);
+    if (rc == RC_OK)
+        rc = read_target(reader, root, file);
+    if (rc == RC_OK)
+        rc = read_settings(reader, root, &backfill_table, &file->backfill);
+    if (rc == RC_OK)
+        rc = read_settings(reader, root, &gates_table, &file->gates);
+    if (rc == RC_OK)
+        rc = read_limits(reader, root, &file->limits);
+    if (rc == RC_OK)
+        rc = read_settings(reader, root, &database_table, &file->database);
+    return rc;
+}
+
+/* --- the text --- */
+
+/* Postgres takes neither; found here they have a line number. */
+static enum rc
+check_text(const char *path, const char *text, size_t length, struct err *err)
+{
+    size_t line = 1;
+    for (size_t at = 0; at < length;) {
+        size_t step = utf8_sequence(text + at, length - at);
+        if (step == 0)
+            return err_set(err, RC_INVALID, ERR_USAGE, "%s:%zu: this is not UTF-8", path, line);
+        if (length - at >= 6 && memcmp(text + at, "\\u0000", 6) == 0)
+            return err_set(err, RC_INVALID, ERR_USAGE, "%s:%zu: \\u0000 can't be stored in Postgres", path, line);
+        line += text[at] == '\n';
+        at += text[at] == '\\' && length - at > 1 && text[at + 1] == '\\' ? 2 : step;
+    }
+    return RC_OK;
+}
+
+enum rc
+migration_file_parse(const char *path, const char *text, size_t length, struct migration_file **ret_file,
+                     struct err *err)
+{
+    struct err ignored = ERR_INIT;
+    struct err *why = err == NULL ? &ignored : err;
+    cJSON *root = NULL;
+    enum rc rc = RC_FATAL;
+    struct migration_file *file = malloc(sizeof *file);
+
+    if (file == NULL)
+        return err_memory(why);
+    *file = defaults;
+    file->arena = arena_new(0);
+    file->extra = cJSON_CreateArray();
+    file->path = file->arena == NULL ? NULL : arena_copy(file->arena, path, strlen(path));
+    if (file->path == NULL || file->extra == NULL) {
+        rc = err_memory(why);
+        goto out;
+    }
+    rc = check_text(path, text, length, why);
+    if (rc == RC_OK)
+        rc = json_parse(text, length, path, &root, why);
+    if (rc != RC_OK)
+        goto out;
+
+    const struct file_reader reader = {
+        .path = file->path, .text = text, .length = length, .arena = file->arena, .err = why, .tables = all_tables};
+    rc = read_file(&reader, root, file);
+    if (rc != RC_OK)
+        goto out;
+    *ret_file = file;
+    file = NULL;
+out:
+    cJSON_Delete(root);
+    migration_file_free(file);
+    return rc;
+}
+
+enum rc
+migration_file_read(const char *path, struct migration_file **ret_file, struct err *err)
+{
+    enum rc rc = RC_INVALID;
+    char chunk[8192];
+    size_t got = 0;
+    struct strbuf text;
+
+    strbuf_init(&text, JSON_FILE_MAX);
+    FILE *stream = fopen(path, "re");
+    if (stream == NULL)
+        return err_set(err, RC_INVALID, ERR_USAGE, "can't read the migration file %s: %s", path, strerror(errno));
+    while ((got = fread(chunk, 1, sizeof chunk, stream)) > 0)
+        strbuf_add(&text, chunk, got);
+    if (ferror(stream))
+        rc = err_set(err, RC_INVALID, ERR_USAGE, "can't read the migration file %s: %s", path, strerror(errno));
+    else if (text.failed)
+        rc = err_set(err, RC_INVALID, ERR_USAGE, "%s is larger than %d bytes: not a migration file", path,
+                     JSON_FILE_MAX);
+    else
+        rc = migration_file_parse(path, strbuf_text(&text), text.length, ret_file, err);
+    (void)fclose(stream);
+    strbuf_free(&text);
+    return rc;
+}
+
+struct migration_file *
+migration_file_free(struct migration_file *file)
+{
+    if (file == NULL)
+        return NULL;
+    cJSON_Delete(file->extra);
+    arena_free(file->arena);
+    free(file);
+    return NULL;
+}
+
+/* --- canonical JSON --- */
+
+static void
+section_json(const struct field_table *table, const void *in, unsigned kind, struct strbuf *out)
+{
+    strbuf_printf(out, "\"%s\":{", table->section);
+    file_fields_json(table, in, kind, out);
+    strbuf_putc(out, '}');
+}
+
+void
+migration_file_config_json(const struct migration_file *file, struct strbuf *out)
+{
+    strbuf_putc(out, '{');
+    file_fields_json(&top_table, file, 1, out);
+    strbuf_putc(out, ',');
+    section_json(&documents_table, &file->documents, 1, out);
+    strbuf_putc(out, ',');
+    if (file->source.present)
+        section_json(&source_table, &file->source, 1, out);
+    else
+        strbuf_puts(out, "\"source\":null");
+    strbuf_puts(out, ",\"target\":{");
+    file_fields_json(&target_table, &file->target, 1, out);
+    strbuf_puts(out, ",\"index\":{");
+    file_fields_json(&index_table, &file->target.index, 1U << file->target.index.method, out);
+    strbuf_puts(out, "}},");
+    section_json(&backfill_table, &file->backfill, 1, out);
+    strbuf_putc(out, ',');
+    section_json(&gates_table, &file->gates, 1, out);
+    strbuf_putc(out, ',');
+    section_json(&limits_table, &file->limits, 1, out);
+    strbuf_putc(out, ',');
+    section_json(&database_table, &file->database, 1, out);
+    strbuf_putc(out, '}');
+}
+
+void
+migration_file_provider_note(const struct migration_file *file, struct strbuf *out)
+{
+    strbuf_puts(out, "{\"source\":");
+    if (file->source.has_provider)
+        file_provider_json(&file->source.provider, out);
+    else
+        strbuf_puts(out, "null");
+    strbuf_puts(out, ",\"target\":");
+    file_provider_json(&file->target.provider, out);
+    strbuf_putc(out, '}');
+}
