@@ -195,6 +195,13 @@ BEGIN
   END IF;
   SELECT * INTO STRICT c FROM reembed.collection WHERE collection = m.collection;
   SELECT * INTO STRICT s FROM reembed.space WHERE space_id = m.target_space;
+  -- take the lease of every chunk that has such a document ahead of it: this waits for a write in flight, and what was
+  -- read before is fenced, so that no document is counted twice
+  EXECUTE format($q$
+    UPDATE reembed.chunk k SET state = 0, owner = NULL, lease_until = NULL
+    WHERE k.migration = $1 AND k.state = 1 AND EXISTS (
+      SELECT 1 FROM unnest($2::%1$s[]) AS u(id) WHERE (k.cursor IS NULL OR u.id > k.cursor::%1$s) AND u.id <= k.hi::%1$s)$q$, c.id_type)
+    USING m.number, skip.doc_ids;
   EXECUTE format($q$
     INSERT INTO reembed.failure AS f (migration, space_id, doc_id, content_hash, kind, reason, detail, attempts, seen, ahead)
     SELECT $1, $2, w.id::text, NULL, 'skipped', 'manual_skip', $4, 0,

@@ -1,0 +1,34 @@
+-- New vectors; tombstones (hash and vector NULL) for documents that are gone or have none. Changes are deleted by exact
+-- number and only for documents whose row this very statement wrote.
+-- $1 space  $2 owner  $3 epoch  $4 lease in ms  $5 token  $6 numbers of the changes  $7 ids, ascending  $8 hashes  $9 vectors
+-- $10 truncated  $11 migration number  $12 failed ids  $13 their hashes  $14 kinds  $15 reasons  $16 details  $17 attempts
+-- $18 HTTP statuses (0: none)  $19 ids known to have no vector, met again  $20 ids that are gone
+WITH fence AS (
+  UPDATE reembed.drain SET lease_until = clock_timestamp() + $4 * interval '1 millisecond',
+         drained = drained + cardinality($7::{id_type}[]), truncated = truncated + $10
+  WHERE space_id = $1 AND owner = $2 AND epoch = $3 RETURNING 1),
+w AS (
+  INSERT INTO {target} AS t (doc_id, read_token, content_hash, embedding)
+  SELECT u.id, $5, u.h, u.v FROM fence, unnest($7::{id_type}[], $8::uuid[], $9::{vector}[]) AS u(id, h, v) ORDER BY u.id
+  ON CONFLICT (doc_id) DO UPDATE
+     SET read_token = excluded.read_token, content_hash = excluded.content_hash, embedding = excluded.embedding
+   WHERE t.read_token < excluded.read_token
+  RETURNING doc_id),
+failed AS (
+  INSERT INTO reembed.failure AS f (migration, space_id, doc_id, content_hash, kind, reason, detail, attempts, http_status)
+  SELECT $11, $1, u.id::text, u.h, u.kind, u.reason, u.detail, u.attempts::int, nullif(u.status, 0)::int
+  FROM fence, unnest($12::{id_type}[], $13::uuid[], $14::text[], $15::text[], $16::text[], $17::bigint[], $18::bigint[])
+       AS u(id, h, kind, reason, detail, attempts, status) ORDER BY u.id
+  ON CONFLICT (migration, space_id, doc_id) DO UPDATE
+     SET content_hash = excluded.content_hash, kind = excluded.kind, reason = excluded.reason, detail = excluded.detail,
+         attempts = f.attempts + excluded.attempts, http_status = excluded.http_status, retrying = false, last_at = now()
+  RETURNING 1),
+healed AS (
+  DELETE FROM reembed.failure f USING w WHERE f.migration = $11 AND f.space_id = $1 AND f.doc_id = w.doc_id::text
+    AND NOT w.doc_id = ANY ($12::{id_type}[]) AND NOT w.doc_id = ANY ($19::{id_type}[])
+  RETURNING f.seen AND w.doc_id = ANY ($20::{id_type}[]) AS left_population),
+left_population AS (
+  UPDATE reembed.migration SET gone = gone + h.n FROM (SELECT count(*) AS n FROM healed WHERE left_population) h
+  WHERE number = $11 AND h.n > 0),
+del AS (DELETE FROM {changes} c USING w WHERE c.space_id = $1 AND c.seq = ANY ($6::bigint[]) AND c.doc_id = w.doc_id RETURNING 1)
+SELECT (SELECT count(*) FROM fence) AS fenced, (SELECT count(*) FROM w) AS written, (SELECT count(*) FROM del) AS settled

@@ -1,0 +1,19 @@
+-- Vectors into a column of the documents table itself, only where the content is still the one that was embedded. Rows
+-- that the application holds locked are left for the next pass (SKIP LOCKED): nobody waits for us, we wait for nobody.
+-- $1 space  $2 owner  $3 epoch  $4 lease in ms  $5 numbers of the changes  $6 ids  $7 hashes  $8 vectors  $9 truncated
+WITH fence AS (
+  UPDATE reembed.drain SET lease_until = clock_timestamp() + $4 * interval '1 millisecond',
+         drained = drained + cardinality($6::{id_type}[]), truncated = truncated + $9
+  WHERE space_id = $1 AND owner = $2 AND epoch = $3 RETURNING 1),
+u AS MATERIALIZED (
+  SELECT u.id, u.h, u.v FROM fence, unnest($6::{id_type}[], $7::uuid[], $8::{vector}[]) AS u(id, h, v)),
+lk AS MATERIALIZED (
+  SELECT {alias}.{id} AS id, u.v FROM u JOIN {docs} AS {alias} ON {alias}.{id} = u.id
+  WHERE md5(coalesce({content}, ''))::uuid = u.h ORDER BY u.id FOR NO KEY UPDATE OF {alias} SKIP LOCKED),
+w AS (UPDATE {docs} AS {alias} SET {source_column} = lk.v FROM lk WHERE {alias}.{id} = lk.id RETURNING lk.id),
+gone AS (
+  SELECT u.id FROM u WHERE u.h IS NULL AND NOT EXISTS (SELECT 1 FROM {docs} AS {alias} WHERE {id} = u.id AND {filter})),
+del AS (
+  DELETE FROM {changes} c USING (SELECT id FROM w UNION SELECT id FROM gone) x
+  WHERE c.space_id = $1 AND c.seq = ANY ($5::bigint[]) AND c.doc_id = x.id RETURNING 1)
+SELECT (SELECT count(*) FROM fence) AS fenced, (SELECT count(*) FROM w) AS written, (SELECT count(*) FROM del) AS settled
