@@ -25,8 +25,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   JOIN reembed.space s ON s.collection = c.collection
   WHERE c.collection = p_collection
     AND (s.space_id = m.target_space
-         OR (s.kept AND s.space_id = m.source_space)
-         OR (s.kept AND s.space_id = c.query_space AND NOT c.detached))
+         OR (s.kept AND s.space_id = m.source_space AND (m.state <> 'completed' OR clock_timestamp() < m.window_ends_at))
+         -- between migrations: the active space, when it is a side table that nobody else could keep current
+         OR (s.side AND s.kept AND s.space_id = c.query_space AND NOT c.detached))
 $$;
 
 -- Brings the triggers in line with spaces_to_capture. Adding a space takes SHARE ROW EXCLUSIVE on the documents: the
@@ -74,35 +75,37 @@ BEGIN
   IF partitioned THEN
     EXECUTE format('CREATE OR REPLACE FUNCTION reembed_data.%I() RETURNS trigger ' || prelude || '%L',
       reembed.object_name(base, '_capture'), format($body$
-DECLARE before_content text; after_content text; before_in boolean := false; after_in boolean := false;
+#variable_conflict use_column
+DECLARE reembed_before text; reembed_after text; reembed_was_in boolean := false; reembed_is_in boolean := false;
 BEGIN
   IF TG_OP <> 'INSERT' THEN
-    SELECT (%2$s), (%3$s) INTO before_content, before_in FROM (SELECT OLD.*) AS %4$s;
+    SELECT (%2$s), (%3$s) INTO reembed_before, reembed_was_in FROM (SELECT OLD.*) AS %4$s;
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    SELECT (%2$s), (%3$s) INTO after_content, after_in FROM (SELECT NEW.*) AS %4$s;
+    SELECT (%2$s), (%3$s) INTO reembed_after, reembed_is_in FROM (SELECT NEW.*) AS %4$s;
   END IF;
-  before_in := coalesce(before_in, false); after_in := coalesce(after_in, false);
+  reembed_was_in := coalesce(reembed_was_in, false);
+  reembed_is_in := coalesce(reembed_is_in, false);
   IF TG_OP = 'UPDATE' AND OLD.%5$s = NEW.%5$s THEN
-    IF before_in = after_in AND (NOT after_in OR before_content IS NOT DISTINCT FROM after_content) THEN RETURN NULL; END IF;
+    IF reembed_was_in = reembed_is_in AND (NOT reembed_is_in OR reembed_before IS NOT DISTINCT FROM reembed_after) THEN RETURN NULL; END IF;
     INSERT INTO %1$s (space_id, doc_id) SELECT s.space_id, NEW.%5$s FROM %6$s;
     RETURN NULL;
   END IF;
-  IF before_in THEN INSERT INTO %1$s (space_id, doc_id) SELECT s.space_id, OLD.%5$s FROM %6$s; END IF;
-  IF after_in THEN INSERT INTO %1$s (space_id, doc_id) SELECT s.space_id, NEW.%5$s FROM %6$s; END IF;
+  IF reembed_was_in THEN INSERT INTO %1$s (space_id, doc_id) SELECT s.space_id, OLD.%5$s FROM %6$s; END IF;
+  IF reembed_is_in THEN INSERT INTO %1$s (space_id, doc_id) SELECT s.space_id, NEW.%5$s FROM %6$s; END IF;
   RETURN NULL;
 END $body$, c.changes_table, c.content, c.filter, c.docs_alias, c.id_column, spaces));
   ELSE
     EXECUTE format('CREATE OR REPLACE FUNCTION reembed_data.%I() RETURNS trigger ' || prelude || '%L',
       reembed.object_name(base, '_capture_insert'), format($body$
 BEGIN
-  INSERT INTO %1$s (space_id, doc_id) SELECT s.space_id, %4$s.%5$s FROM new_rows AS %4$s, %6$s WHERE (%3$s);
+  INSERT INTO %1$s (space_id, doc_id) SELECT s.space_id, n.id FROM (SELECT %5$s AS id FROM new_rows AS %4$s WHERE %3$s) n, %6$s;
   RETURN NULL;
 END $body$, c.changes_table, c.content, c.filter, c.docs_alias, c.id_column, spaces));
     EXECUTE format('CREATE OR REPLACE FUNCTION reembed_data.%I() RETURNS trigger ' || prelude || '%L',
       reembed.object_name(base, '_capture_delete'), format($body$
 BEGIN
-  INSERT INTO %1$s (space_id, doc_id) SELECT s.space_id, %4$s.%5$s FROM old_rows AS %4$s, %6$s WHERE (%3$s);
+  INSERT INTO %1$s (space_id, doc_id) SELECT s.space_id, o.id FROM (SELECT %5$s AS id FROM old_rows AS %4$s WHERE %3$s) o, %6$s;
   RETURN NULL;
 END $body$, c.changes_table, c.content, c.filter, c.docs_alias, c.id_column, spaces));
     EXECUTE format('CREATE OR REPLACE FUNCTION reembed_data.%I() RETURNS trigger ' || prelude || '%L',
@@ -110,8 +113,8 @@ END $body$, c.changes_table, c.content, c.filter, c.docs_alias, c.id_column, spa
 BEGIN
   INSERT INTO %1$s (space_id, doc_id)
   SELECT s.space_id, coalesce(n.id, o.id)
-  FROM (SELECT %4$s.%5$s AS id, (%2$s) AS content, coalesce((%3$s), false) AS is_in FROM new_rows AS %4$s) n
-  FULL JOIN (SELECT %4$s.%5$s AS id, (%2$s) AS content, coalesce((%3$s), false) AS is_in FROM old_rows AS %4$s) o
+  FROM (SELECT %5$s AS id, (%2$s) AS content, coalesce((%3$s), false) AS is_in FROM new_rows AS %4$s) n
+  FULL JOIN (SELECT %5$s AS id, (%2$s) AS content, coalesce((%3$s), false) AS is_in FROM old_rows AS %4$s) o
     ON n.id = o.id, %6$s
   WHERE (n.is_in OR o.is_in)
     AND (n.is_in IS DISTINCT FROM o.is_in OR n.content IS DISTINCT FROM o.content);

@@ -5,14 +5,15 @@ WITH fence AS (
   UPDATE reembed.drain SET lease_until = clock_timestamp() + $4 * interval '1 millisecond',
          drained = drained + cardinality($6::{id_type}[]), truncated = truncated + $9
   WHERE space_id = $1 AND owner = $2 AND epoch = $3 RETURNING 1),
-u AS MATERIALIZED (
-  SELECT u.id, u.h, u.v FROM fence, unnest($6::{id_type}[], $7::uuid[], $8::{vector}[]) AS u(id, h, v)),
+u AS MATERIALIZED (   -- names that no column of the documents has: the content expression is bare
+  SELECT u.reembed_id, u.reembed_hash, u.reembed_vector
+  FROM fence, unnest($6::{id_type}[], $7::uuid[], $8::{vector}[]) AS u(reembed_id, reembed_hash, reembed_vector)),
 lk AS MATERIALIZED (
-  SELECT {alias}.{id} AS id, u.v FROM u JOIN {docs} AS {alias} ON {alias}.{id} = u.id
-  WHERE md5(coalesce({content}, ''))::uuid = u.h ORDER BY u.id FOR NO KEY UPDATE OF {alias} SKIP LOCKED),
+  SELECT {alias}.{id} AS id, u.reembed_vector AS v FROM u JOIN {docs} AS {alias} ON {alias}.{id} = u.reembed_id
+  WHERE md5(coalesce({content}, ''))::uuid = u.reembed_hash ORDER BY u.reembed_id FOR NO KEY UPDATE OF {alias} SKIP LOCKED),
 w AS (UPDATE {docs} AS {alias} SET {source_column} = lk.v FROM lk WHERE {alias}.{id} = lk.id RETURNING lk.id),
 gone AS (
-  SELECT u.id FROM u WHERE u.h IS NULL AND NOT EXISTS (SELECT 1 FROM {docs} AS {alias} WHERE {id} = u.id AND {filter})),
+  SELECT u.reembed_id AS id FROM u WHERE u.reembed_hash IS NULL AND NOT EXISTS (SELECT 1 FROM {docs} AS {alias} WHERE {alias}.{id} = u.reembed_id AND {filter})),
 del AS (
   DELETE FROM {changes} c USING (SELECT id FROM w UNION SELECT id FROM gone) x
   WHERE c.space_id = $1 AND c.seq = ANY ($5::bigint[]) AND c.doc_id = x.id RETURNING 1)
