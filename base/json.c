@@ -39,7 +39,8 @@ skip_string(const char *text, size_t length, size_t at)
     return length;
 }
 
-/* The index after the comment that opens at text[at]; `at` itself when none does; 0 when it does not end. */
+/* The index after the comment that opens at text[at]; `at` itself when none does; past `length` when it
+ * does not end. */
 static size_t
 skip_comment(const char *text, size_t length, size_t at)
 {
@@ -56,7 +57,7 @@ skip_comment(const char *text, size_t length, size_t at)
         if (text[end] == '*' && text[end + 1] == '/')
             return end + 2;
     }
-    return 0;
+    return length + 1;
 }
 
 /* Overwrites comments and trailing commas by blanks, so that every other byte keeps its place. */
@@ -64,15 +65,17 @@ static enum rc
 blank_extensions(char *text, size_t length, const char *name, struct err *err)
 {
     size_t comma = 0; /* index + 1 of a comma that only blanks and comments have followed; 0: none */
+    char last = '[';  /* the last character that was no blank: a comma needs a value before it */
 
     for (size_t at = 0; at < length;) {
         if (text[at] == '"') {
             at = skip_string(text, length, at);
             comma = 0;
+            last = '"';
             continue;
         }
         size_t end = skip_comment(text, length, at);
-        if (end == 0)
+        if (end > length)
             return fail_at(name, text, at, err, "this comment does not end");
         if (end > at) {
             for (; at < end; at++) {
@@ -81,23 +84,12 @@ blank_extensions(char *text, size_t length, const char *name, struct err *err)
             }
             continue;
         }
-        switch (text[at]) {
-        case ',':
-            comma = at + 1;
-            break;
-        case ']':
-        case '}':
-            if (comma != 0)
+        char c = text[at];
+        if (strchr(" \t\r\n", c) == NULL) {
+            if ((c == ']' || c == '}') && comma != 0)
                 text[comma - 1] = ' ';
-            comma = 0;
-            break;
-        case ' ':
-        case '\t':
-        case '\r':
-        case '\n':
-            break;
-        default:
-            comma = 0;
+            comma = c == ',' && strchr("[{,:", last) == NULL ? at + 1 : 0;
+            last = c;
         }
         at++;
     }
@@ -179,7 +171,7 @@ json_read_file(const char *path, cJSON **ret_root, struct err *err)
     }
     char chunk[8192];
     size_t got = 0;
-    while ((got = fread(chunk, 1, sizeof chunk, file)) > 0)
+    while (!text.failed && (got = fread(chunk, 1, sizeof chunk, file)) > 0)
         strbuf_add(&text, chunk, got);
     if (ferror(file)) {
         rc = err_set(err, RC_INVALID, ERR_USAGE, "can't read %s: %s", path, strerror(errno));

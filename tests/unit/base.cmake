@@ -1,0 +1,9 @@
+reembed_unit_test(test_base
+    test_base_arena.c
+    test_base_clock.c
+    test_base_err.c
+    test_base_json.c
+    test_base_log.c
+    test_base_nearest.c
+    test_base_strbuf.c
+    LIBS reembed_base)

@@ -1,0 +1,96 @@
+#include <criterion/criterion.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/arena.h"
+
+Test(arena, hands_out_aligned_memory_that_does_not_overlap)
+{
+    struct arena *arena = arena_new(0);
+    char *previous_end = NULL;
+
+    for (size_t size = 0; size < 5000; size = size * 2 + 1) {
+        char *memory = arena_alloc(arena, size);
+        cr_assert_not_null(memory);
+        cr_assert_eq((uintptr_t)memory % 16, 0, "size %zu", size);
+        memset(memory, 0xAB, size);
+        if (previous_end != NULL && memory >= previous_end - 5000 && memory < previous_end)
+            cr_assert_fail("allocation of %zu bytes overlaps the one before", size);
+        previous_end = memory + size;
+    }
+    arena_free(arena);
+}
+
+Test(arena, keeps_contents_when_it_grows_over_many_blocks)
+{
+    struct arena *arena = arena_new(0);
+    unsigned char *parts[200];
+
+    for (size_t i = 0; i < 200; i++) {
+        parts[i] = arena_alloc(arena, 1000);
+        cr_assert_not_null(parts[i]);
+        memset(parts[i], (int)i, 1000);
+    }
+    for (size_t i = 0; i < 200; i++) {
+        for (size_t j = 0; j < 1000; j++)
+            cr_assert_eq(parts[i][j], i);
+    }
+    cr_assert_geq(arena_used(arena), 200000);
+    arena_free(arena);
+}
+
+Test(arena, refuses_to_grow_past_its_limit_and_recovers_by_reset)
+{
+    struct arena *arena = arena_new(1024);
+
+    cr_assert_not_null(arena_alloc(arena, 1000));
+    cr_assert_null(arena_alloc(arena, 100));
+    cr_assert_not_null(arena_alloc(arena, 16), "what still fits is still given");
+    arena_reset(arena);
+    cr_assert_eq(arena_used(arena), 0);
+    cr_assert_not_null(arena_alloc(arena, 1024));
+    cr_assert_null(arena_alloc(arena, 1));
+    arena_free(arena);
+}
+
+Test(arena, refuses_sizes_that_overflow)
+{
+    struct arena *arena = arena_new(0);
+
+    cr_assert_null(arena_array(arena, SIZE_MAX / 2, 4));
+    cr_assert_null(arena_array(arena, SIZE_MAX, SIZE_MAX));
+    cr_assert_null(arena_alloc(arena, SIZE_MAX));
+    cr_assert_null(arena_alloc(arena, SIZE_MAX - 8));
+    cr_assert_null(arena_copy(arena, "x", SIZE_MAX));
+    cr_assert_not_null(arena_array(arena, 3, 4), "a refusal leaves it usable");
+    arena_free(arena);
+}
+
+Test(arena, reset_reuses_the_same_memory)
+{
+    struct arena *arena = arena_new(0);
+
+    for (int i = 0; i < 100; i++)
+        cr_assert_not_null(arena_alloc(arena, 1000));
+    arena_reset(arena);
+    char *first = arena_alloc(arena, 1000);
+    arena_reset(arena);
+    cr_assert_eq((void *)arena_alloc(arena, 1000), (void *)first);
+    arena_free(arena);
+}
+
+Test(arena, copies_and_formats_terminated_strings)
+{
+    struct arena *arena = arena_new(0);
+
+    char *copy = arena_copy(arena, "abcdef", 3);
+    cr_assert_str_eq(copy, "abc");
+    cr_assert_str_eq(arena_copy(arena, NULL, 0), "");
+    cr_assert_str_eq(arena_printf(arena, "%s-%d", "chunk", 42), "chunk-42");
+    arena_free(arena);
+}
+
+Test(arena, free_takes_null)
+{
+    cr_assert_null(arena_free(NULL));
+}
