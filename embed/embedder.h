@@ -28,8 +28,8 @@ enum text_policy { POLICY_TRUNCATE, POLICY_SKIP, POLICY_FAIL };
  * the embedder. NULL or 0: not given. */
 struct provider_options {
     enum provider_kind kind;
-    const char *model;      /* the name the provider knows it by */
-    size_t dimensions;      /* wanted; 0: whatever the model has */
+    const char *model; /* the name the provider knows it by */
+    size_t dimensions; /* wanted; 0: whatever the model has */
     const char *document_prefix;
     const char *query_prefix;
     enum text_policy on_too_long; /* default POLICY_TRUNCATE */
@@ -37,21 +37,21 @@ struct provider_options {
     size_t max_tokens;            /* of one text, special tokens counted; 0: the model's own */
 
     /* onnx */
-    const char *path;           /* model folder: model.onnx, tokenizer.json, sentence-transformers files */
-    const char *output;         /* name of the graph output to use; NULL: chosen by rank and shape */
-    const char *library;        /* ONNX Runtime to load; NULL: REEMBED_ONNXRUNTIME, then the usual places */
+    const char *path;    /* model folder: model.onnx, tokenizer.json, sentence-transformers files */
+    const char *output;  /* name of the graph output to use; NULL: chosen by rank and shape */
+    const char *library; /* ONNX Runtime to load; NULL: REEMBED_ONNXRUNTIME, then the usual places */
     enum pooling pooling;
-    int normalize;              /* -1: as the folder says (default when unset: yes), 0: no, 1: yes */
-    int threads;                /* for the whole process; 0: all cores */
+    int normalize; /* -1: as the folder says (default when unset: yes), 0: no, 1: yes */
+    int threads;   /* for the whole process; 0: all cores */
 
     /* openai */
     const char *url;
     const char *dialect;
-    const char *api_key;        /* the value, already read from the environment; registered with log_secret */
-    int send_dimensions;        /* -1: as the dialect says */
-    double timeout_secs;        /* 0: 60 */
-    const struct cJSON *extra;  /* object whose members are added to each request, or NULL */
-    size_t max_items;           /* overrides of the dialect's limits; 0: the dialect's */
+    const char *api_key;       /* the value, already read from the environment; registered with log_secret */
+    int send_dimensions;       /* -1: as the dialect says */
+    double timeout_secs;       /* 0: 60 */
+    const struct cJSON *extra; /* object whose members are added to each request, or NULL */
+    size_t max_items;          /* overrides of the dialect's limits; 0: the dialect's */
     size_t max_request_tokens;
     size_t max_request_bytes;
 };
@@ -61,11 +61,11 @@ struct embed_limits {
     size_t max_items;
     size_t max_request_tokens;
     size_t max_request_bytes;
-    size_t max_padded_tokens;  /* items x longest text, for models that pad */
-    size_t max_text_tokens;    /* a longer text is cut by the embedder when `cuts`, else refused */
-    bool cuts;                 /* the embedder truncates to max_text_tokens and reports `truncated` */
-    bool sort_by_length;       /* requests of nearly equal length are cheaper */
-    bool exact_tokens;         /* embedder_count_tokens is exact, else an estimate (bytes / 4) */
+    size_t max_padded_tokens; /* items x longest text, for models that pad */
+    size_t max_text_tokens;   /* a longer text is cut by the embedder when `cuts`, else refused */
+    bool cuts;                /* the embedder truncates to max_text_tokens and reports `truncated` */
+    bool sort_by_length;      /* requests of nearly equal length are cheaper */
+    bool exact_tokens;        /* embedder_count_tokens is exact, else an estimate (bytes / 4) */
 };
 
 struct text {
@@ -85,9 +85,9 @@ enum text_status {
 struct text_result {
     enum text_status status;
     bool truncated;
-    uint32_t tokens;     /* used for this text; 0 where only the request's sum is known */
+    uint32_t tokens; /* used for this text; 0 where only the request's sum is known */
     int http_status;
-    const char *detail;  /* in the arena given to embed_session_embed; NULL when embedded */
+    const char *detail; /* in the arena given to embed_session_embed; NULL when embedded */
 };
 
 /* Summed up by the caller; every field counts what was really sent, also when the request failed. */
@@ -177,9 +177,9 @@ struct model_facts {
     enum pooling pooling;
     const char *document_prefix; /* NULL: none */
     const char *query_prefix;
-    size_t min_dimensions;       /* != dimensions when the model can be cut down (Matryoshka) */
-    bool in_process;             /* has a WordPiece tokenizer, so the onnx provider can run it */
-    bool dimensions_parameter;   /* the server takes a `dimensions` parameter */
+    size_t min_dimensions;     /* != dimensions when the model can be cut down (Matryoshka) */
+    bool in_process;           /* has a WordPiece tokenizer, so the onnx provider can run it */
+    bool dimensions_parameter; /* the server takes a `dimensions` parameter */
 };
 
 /* Case-insensitive, '_' as '-', an organisation prefix ("sentence-transformers/") dropped. NULL: unknown. */
