@@ -34,7 +34,7 @@
 #include "db/params.h"
 #include "db/retry.h"
 
-#define DB_NO_TIMEOUT (-1)
+#define DB_NO_TIMEOUT    (-1)
 #define DB_MAX_IN_FLIGHT 64
 
 struct db;
@@ -75,7 +75,7 @@ struct db *db_close(struct db *db); /* NULL is fine; returns NULL; what is in fl
 /* Drops the old connection with all that was in flight and connects anew, by `policy` (NULL: DB_RECONNECT_POLICY).
  * The incarnation changes as soon as the old connection is dropped. RC_CLOSED when the stop flag was raised. */
 enum rc db_reconnect(struct db *db, const struct retry_policy *policy, struct err *err);
-#define DB_RECONNECT_POLICY \
+#define DB_RECONNECT_POLICY                                                                                            \
     ((struct retry_policy){.max_attempts = 0, .first_ms = 100, .cap_ms = 5000, .total_ms = 300000})
 
 /* A number that is never the same again within the process after a reconnect or after the server was seen to be
@@ -92,7 +92,8 @@ const char *db_name(const struct db *db);
 
 /* The stop flag may be taken off (NULL) for the last statements of a shutdown. */
 void db_set_stop(struct db *db, const atomic_bool *stop);
-void db_set_timeouts(struct db *db, int statement_timeout_ms, int lock_timeout_ms); /* as in db_options */
+/* As in db_options, from the next transaction on. RC_FATAL: out of memory. */
+enum rc db_set_timeouts(struct db *db, int statement_timeout_ms, int lock_timeout_ms, struct err *err);
 
 /* Asks the server to end the statement that runs now; the waiting thread gets RC_CLOSED. Any thread. Blocks for one
  * round trip on a connection of its own. */
@@ -126,12 +127,13 @@ void db_rollback(struct db *db); /* fine when none is open or the connection is 
 /* --- several statements in flight, each its own transaction: one that fails does not take the others along ---
  * db_send returns when the whole statement has been handed to the kernel (RC_AGAIN: DB_MAX_IN_FLIGHT are under way).
  * db_receive gives the answers in the order of sending, one for each send that returned RC_OK, also after the
- * connection was lost (RC_RETRY each). db_exec and the others above may not be called while something is in flight. */
+ * connection was lost (RC_RETRY each). db_exec and the others above may not be called while something is in flight, nor
+ * these two inside db_begin .. db_commit. */
 enum rc db_send(struct db *db, const char *sql, const struct params *params, struct err *err);
 enum rc db_receive(struct db *db, PGresult **ret_result, struct err *err);
 size_t db_in_flight(const struct db *db);
-bool db_ready(struct db *db);            /* db_receive would not wait */
-int db_socket(const struct db *db);      /* to poll for input; -1 when the connection is lost */
+bool db_ready(struct db *db);       /* the next answer has begun to arrive, or never will */
+int db_socket(const struct db *db); /* to poll for input; -1 when the connection is lost */
 
 /* --- errors and URLs --- */
 bool err_is_disk_full(const struct err *err);

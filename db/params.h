@@ -17,22 +17,25 @@
 #include "base/err.h"
 #include "db/types.h"
 
-#define PARAMS_MAX 48
+#define PARAMS_MAX       48
 #define PARAMS_MAX_BYTES ((size_t)0x3ff00000)
 
 struct params {
     int count;
     Oid types[PARAMS_MAX];
-    int lengths[PARAMS_MAX];     /* bytes; -1: SQL NULL */
-    size_t offsets[PARAMS_MAX];  /* of the value in `bytes` */
-    char *bytes;                 /* owned */
+    int lengths[PARAMS_MAX];    /* bytes; -1: SQL NULL */
+    size_t offsets[PARAMS_MAX]; /* of the value in `bytes` */
+    char *bytes;                /* owned */
     size_t used;
     size_t capacity;
-    enum rc rc;                  /* of the first add that failed */
+    enum rc rc; /* of the first add that failed */
     struct err err;
 };
 
-#define PARAMS_INIT {.count = 0}
+#define PARAMS_INIT                                                                                                    \
+    {                                                                                                                  \
+        .count = 0                                                                                                     \
+    }
 
 void params_reset(struct params *params); /* empties it, forgets a failure, keeps the memory */
 void params_clear(struct params *params); /* frees all; usable again */
@@ -45,10 +48,10 @@ enum rc params_add_int8(struct params *params, int64_t value);
 enum rc params_add_float4(struct params *params, float value);
 enum rc params_add_float8(struct params *params, double value);
 enum rc params_add_bool(struct params *params, bool value);
-enum rc params_add_text(struct params *params, const char *text); /* NULL: SQL NULL. UTF-8 */
+enum rc params_add_text(struct params *params, const char *text);                  /* NULL: SQL NULL. UTF-8 */
 enum rc params_add_bytes(struct params *params, const char *bytes, size_t length); /* as text; no NUL inside */
-enum rc params_add_json(struct params *params, const char *json);  /* type json; cast to jsonb in the statement */
-enum rc params_add_uuid(struct params *params, const unsigned char uuid[16]);      /* NULL: SQL NULL */
+enum rc params_add_json(struct params *params, const char *json); /* type json; cast to jsonb in the statement */
+enum rc params_add_uuid(struct params *params, const unsigned char uuid[16]); /* NULL: SQL NULL */
 enum rc params_add_interval_ms(struct params *params, int64_t milliseconds);
 enum rc params_add_timestamptz(struct params *params, int64_t since_2000_us);
 enum rc params_add_key(struct params *params, Oid type, struct doc_key key);

@@ -16,8 +16,8 @@
 #include "db/types.h"
 
 int result_rows(const PGresult *result);
-int64_t result_affected(const PGresult *result);                /* rows written by INSERT, UPDATE, DELETE; else 0 */
-int result_column(const PGresult *result, const char *name);    /* aborts when there is none */
+int64_t result_affected(const PGresult *result);             /* rows written by INSERT, UPDATE, DELETE; else 0 */
+int result_column(const PGresult *result, const char *name); /* aborts when there is none */
 bool result_has_column(const PGresult *result, const char *name);
 Oid result_type(const PGresult *result, const char *name);
 
@@ -27,12 +27,12 @@ double result_float64(const PGresult *result, int row, const char *name); /* rea
 bool result_bool(const PGresult *result, int row, const char *name);
 /* text, varchar, char(n), name, json, jsonb, "char"; NUL-terminated too. NULL: {NULL, 0} */
 struct db_text result_text(const PGresult *result, int row, const char *name);
-const char *result_string(const PGresult *result, int row, const char *name);          /* the same; NULL: NULL */
-const unsigned char *result_uuid(const PGresult *result, int row, const char *name);   /* 16 bytes; NULL: NULL */
-struct doc_key result_key(const PGresult *result, int row, const char *name);          /* NULL: {NULL, 0} */
-int64_t result_timestamptz(const PGresult *result, int row, const char *name);         /* microseconds since 2000 */
+const char *result_string(const PGresult *result, int row, const char *name);        /* the same; NULL: NULL */
+const unsigned char *result_uuid(const PGresult *result, int row, const char *name); /* 16 bytes; NULL: NULL */
+struct doc_key result_key(const PGresult *result, int row, const char *name);        /* NULL: {NULL, 0} */
+int64_t result_timestamptz(const PGresult *result, int row, const char *name);       /* microseconds since 2000 */
 /* "2026-01-31T12:00:00.123456Z", "infinity" or "-infinity" */
-#define RESULT_ISO_SIZE 40
+#define RESULT_ISO_SIZE 80
 const char *result_timestamptz_iso(const PGresult *result, int row, const char *name, char out[RESULT_ISO_SIZE]);
 /* A vector or halfvec: its number of dimensions; fills `out` unless there are more than `room`. */
 size_t result_vector(const PGresult *result, int row, const char *name, const struct vector_types *types, float *out,

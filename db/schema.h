@@ -4,9 +4,8 @@
  * one transaction together with its row in reembed.schema_version, under a lock that any number of installing
  * processes may wait for. An applied version is never applied again, a newer database is left alone.
  *
- * The scripts run with search_path = pg_catalog, <schema of the extension vector>, pg_temp: the type `vector` and its
- * operators are found wherever the extension lives, everything else must be qualified. A function that needs them
- * later says SET search_path FROM CURRENT.
+ * The scripts run with search_path = pg_catalog, pg_temp: every other name in them is qualified, also the extension
+ * vector's, which may live in any schema.
  */
 #ifndef REEMBED_DB_SCHEMA_H
 #define REEMBED_DB_SCHEMA_H
@@ -27,7 +26,8 @@ enum rc schema_version(struct db *db, int *ret_installed, int *ret_latest, struc
 /* RC_OK when the installed version is exactly this binary's; otherwise RC_INVALID/ERR_USAGE saying what to do. */
 enum rc schema_check(struct db *db, struct err *err);
 
-/* Everything as one script for psql, to be run by `psql -1 -f`: skips what is installed. RC_FATAL when writing fails. */
+/* Everything as one script for psql, to be run by `psql -1 -f`: skips what is installed. RC_FATAL when writing fails.
+ */
 enum rc schema_print(FILE *out, struct err *err);
 
 /* The numbers of the extension's types. RC_INVALID/ERR_USAGE when it is missing or older than 0.7. */

@@ -67,6 +67,9 @@ struct vector_types {
 bool doc_key_type_known(Oid type);
 Oid doc_key_array_type(Oid type); /* 0 for an unknown one */
 
+/* The key has as many bytes as its type has. NULL fits every type. */
+bool doc_key_fits(Oid type, struct doc_key key);
+
 /* Appends the id as Postgres would show it. */
 void doc_key_print(struct strbuf *buf, Oid type, struct doc_key key);
 
