@@ -8,15 +8,12 @@
 
 enum { ALIGNMENT = 16, FIRST_BLOCK = 16 * 1024 };
 
-/* `bytes` follows the header in the same allocation; malloc aligns to 16, and so does the header's size. */
 struct block {
     struct block *next; /* older */
     size_t capacity;
     size_t used;
-    size_t unused_;
-    char bytes[];
+    _Alignas(ALIGNMENT) char bytes[];
 };
-_Static_assert(sizeof(struct block) % ALIGNMENT == 0, "the first byte handed out must be aligned");
 
 struct arena {
     struct block *newest; /* the only one that is still filled */

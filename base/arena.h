@@ -24,8 +24,8 @@ char *arena_copy(struct arena *arena, const void *bytes, size_t length);
 /* printf into the arena. */
 char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-size_t arena_used(const struct arena *arena); /* bytes handed out since the last reset */
-void arena_reset(struct arena *arena);        /* everything handed out becomes invalid */
+size_t arena_used(const struct arena *arena);  /* bytes handed out since the last reset */
+void arena_reset(struct arena *arena);         /* everything handed out becomes invalid */
 struct arena *arena_free(struct arena *arena); /* NULL is fine; returns NULL */
 
 #endif

@@ -37,13 +37,16 @@ enum err_class {
 
 struct err {
     enum err_class class;
-    char sqlstate[6];    /* "" unless Postgres said it */
-    int http_status;     /* 0 unless a server said it */
-    char message[1024];  /* one line, no secrets, what happened */
-    char hint[512];      /* one line, what to do; may be empty */
+    char sqlstate[6];   /* "" unless Postgres said it */
+    int http_status;    /* 0 unless a server said it */
+    char message[1024]; /* one line, no secrets, what happened */
+    char hint[512];     /* one line, what to do; may be empty */
 };
 
-#define ERR_INIT {.class = ERR_NONE}
+#define ERR_INIT                                                                                                       \
+    {                                                                                                                  \
+        .class = ERR_NONE                                                                                              \
+    }
 
 /* Fills *err (which may be NULL) and returns `rc`, so that a failing function can end with
  * `return err_set(err, RC_INVALID, ERR_USAGE, "...")`. Clears sqlstate, http_status and hint. */

@@ -25,20 +25,20 @@ void log_secret(const char *secret);
 void log_scrub(char *text);
 
 struct log_field {
-    const char *name;  /* NULL ends the list */
+    const char *name; /* NULL ends the list */
     enum { LOG_STRING, LOG_INTEGER, LOG_REAL, LOG_BOOLEAN } type;
     const char *string;
     int64_t integer;
     double real;
 };
-#define LF_STR(n, v) ((struct log_field){.name = (n), .type = LOG_STRING, .string = (v)})
-#define LF_INT(n, v) ((struct log_field){.name = (n), .type = LOG_INTEGER, .integer = (int64_t)(v)})
+#define LF_STR(n, v)  ((struct log_field){.name = (n), .type = LOG_STRING, .string = (v)})
+#define LF_INT(n, v)  ((struct log_field){.name = (n), .type = LOG_INTEGER, .integer = (int64_t)(v)})
 #define LF_REAL(n, v) ((struct log_field){.name = (n), .type = LOG_REAL, .real = (v)})
 #define LF_BOOL(n, v) ((struct log_field){.name = (n), .type = LOG_BOOLEAN, .integer = (v)})
 
 /* log_event(LOG_INFO, "chunk claimed", LF_INT("chunk", no), LF_STR("owner", owner)); at most 15 fields */
-#define log_event(level, message, ...) \
-    log_write((level), (message), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) {.name = NULL}})
+#define log_event(level, message, ...)                                                                                 \
+    log_write((level), (message), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.name = NULL}})
 void log_write(enum log_level level, const char *message, const struct log_field *fields);
 
 /* When a progress bar owns the last line of the terminal it registers these, called around each line (may be NULL). */

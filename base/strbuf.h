@@ -19,7 +19,7 @@ struct strbuf {
 };
 
 void strbuf_init(struct strbuf *buf, size_t maximum);
-void strbuf_free(struct strbuf *buf); /* leaves it usable, empty */
+void strbuf_free(struct strbuf *buf);  /* leaves it usable, empty */
 void strbuf_reset(struct strbuf *buf); /* empties it, clears `failed`, keeps the memory */
 
 void strbuf_add(struct strbuf *buf, const void *bytes, size_t length);

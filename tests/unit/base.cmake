@@ -7,3 +7,4 @@ reembed_unit_test(test_base
     test_base_nearest.c
     test_base_strbuf.c
     LIBS reembed_base)
+reembed_plain_test(race_base_log race_base_log.c LIBS reembed_base)
