@@ -156,6 +156,18 @@ find_home(const struct file_reader *reader, const char *key)
     return home;
 }
 
+/* "api_key" is many edits away from "api_key_env", but it is what was meant. */
+static const char *
+find_longer(const char *key, const char *const *keys)
+{
+    size_t length = strlen(key);
+    for (; length >= 3 && *keys != NULL; keys++) {
+        if (strncmp(*keys, key, length) == 0)
+            return *keys;
+    }
+    return NULL;
+}
+
 static enum rc
 refuse_unknown(const struct file_reader *reader, const struct field_table *table, const char *section, const char *key,
                unsigned kind)
@@ -175,6 +187,8 @@ refuse_unknown(const struct file_reader *reader, const struct field_table *table
 
     const char *where = section[0] == '\0' ? "the file" : section;
     const char *meant = nearest_name(key, keys);
+    if (meant == NULL)
+        meant = find_longer(key, keys);
     const char *home = find_home(reader, key);
     enum rc rc = RC_INVALID;
     if (meant != NULL)

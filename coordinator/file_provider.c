@@ -193,7 +193,8 @@ read_kind(const struct file_reader *reader, const char *section, const cJSON *ob
     struct provider_section chosen = {.options = {.kind = PROVIDER_HASHING}};
 
     if (!cJSON_IsObject(object)) {
-        enum rc rc = file_refuse(reader, section, "", object == NULL ? "is missing" : "must be an object: { ... }");
+        enum rc rc = file_refuse(reader, section, "",
+                                 object == NULL || cJSON_IsNull(object) ? "is missing" : "must be an object: { ... }");
         err_hint(reader->err, "such as { \"kind\": \"onnx\", \"path\": \"models/all-MiniLM-L6-v2\" }");
         return rc;
     }

@@ -43,10 +43,7 @@ struct range {
 };
 
 static const struct range ranges[] = {
-    {"backfill.batch_size",
-     {"1", "10000"},
-     {"0", "-1", "10001", "1.5", "\"1\"", "1e999"},
-     "a whole number from 1 to 10000"},
+    {"backfill.batch_size", {"1", "10000"}, {"0", "-1", "10001", "1.5", "\"1\""}, "a whole number from 1 to 10000"},
     {"backfill.max_concurrent", {"1", "512"}, {"0", "513", "true"}, "a whole number from 1 to 512"},
     {"backfill.target_query_threshold", {"0", "0.8", "1"}, {"-0.01", "1.01", "[]"}, "a number from 0 to 1"},
     {"backfill.rollback_window_secs", {"0", "0.5", "86400"}, {"-1", "1e300"}, "a number from 0 to 315360000"},
@@ -90,7 +87,7 @@ Test(migration_file_limits, each_number_has_its_range_and_says_it)
 Test(migration_file_limits, an_offending_number_is_repeated)
 {
     assert_refused("backfill.batch_size", "0",
-                   "some.json:23: backfill.batch_size must be a whole number from 1 to 10000, not 0");
+                   "some.json:20: backfill.batch_size must be a whole number from 1 to 10000, not 0");
     assert_refused("backfill.target_query_threshold", "1.01", "not 1.01");
 }
 
@@ -98,6 +95,16 @@ Test(migration_file_limits, not_a_number_is_no_json)
 {
     static const char text[] = "{\n\"id\": \"m\",\n\"backfill\": { \"target_query_threshold\": NaN }\n}";
     cr_assert_not_null(strstr(refusal_of_text(text, strlen(text)), "some.json:3:"));
+}
+
+Test(migration_file_limits, a_number_that_overflows_is_refused)
+{
+    static const char text[] = "{\"id\":\"m\",\"collection\":\"c\","
+                               "\"documents\":{\"table\":\"t\",\"id\":\"i\",\"content\":\"c\"},\n"
+                               "\"target\":{\"model\":\"m\",\"dimensions\":8,\"provider\":{\"kind\":\"hashing\"}},\n"
+                               "\"gates\":{\"max_change_lag_secs\":1e999}}";
+    cr_assert_str_eq(refusal_of_text(text, strlen(text)),
+                     "some.json:3: gates.max_change_lag_secs must be a number, 0 or more, not inf");
 }
 
 Test(migration_file_limits, a_budget_in_money_needs_a_price)
