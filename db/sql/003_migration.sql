@@ -447,7 +447,8 @@ BEGIN
   IF NOT m.target_space = ANY (c.captured) THEN
     RAISE EXCEPTION 'bound before capture: the triggers of % are not installed', c.docs_table;
   END IF;
-  EXECUTE format('SELECT (SELECT %2$s::text FROM %1$s AS %3$s ORDER BY %2$s DESC LIMIT 1), (SELECT count(*) FROM %1$s AS %3$s WHERE %4$s)',
+  -- the id is qualified: a bare name after ORDER BY would be the text that is selected
+  EXECUTE format('SELECT (SELECT %3$s.%2$s::text FROM %1$s AS %3$s ORDER BY %3$s.%2$s DESC LIMIT 1), (SELECT count(*) FROM %1$s AS %3$s WHERE %4$s)',
     c.docs_table, c.id_column, c.docs_alias, c.filter) INTO top, n;
   UPDATE reembed.migration SET counted = true, bound = top, remaining = n, cut_done = (top IS NULL), stage = 'backfill', updated_at = clock_timestamp()
    WHERE number = m.number AND NOT counted;
