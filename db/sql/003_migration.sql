@@ -402,7 +402,11 @@ BEGIN
     RETURNING space_id INTO target_id;
     PERFORM reembed.grant_to_readers(target_table);
   END IF;
-  UPDATE reembed.space SET kept = true, index_method = coalesce(t#>>'{index,method}', 'none') WHERE space_id = target_id;
+  UPDATE reembed.space SET kept = true, index_method = CASE WHEN t#>>'{index,method}' = 'as_source' THEN coalesce(
+      (SELECT am.amname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid JOIN pg_catalog.pg_am am ON am.oid = ic.relam
+       JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+       WHERE i.indrelid = to_regclass(src.table_name) AND am.amname IN ('hnsw', 'ivfflat') AND quote_ident(a.attname) = src.vector_column LIMIT 1), 'none')
+    ELSE coalesce(t#>>'{index,method}', 'none') END WHERE space_id = target_id;
   INSERT INTO reembed.drain (space_id) VALUES (target_id) ON CONFLICT DO NOTHING;
 
   -- the routed space of a collection that reembed sees for the first time is the source

@@ -1,0 +1,180 @@
+#include "coordinator/migration.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "db/result.h"
+#include "db/schema.h"
+#include "db/statements.h"
+#include "db/template.h"
+
+#define VALUES 12
+
+/* A value that must be there: the facts come from our own tables. */
+static const char *
+copy_fact(struct arena *arena, const PGresult *result, const char *name)
+{
+    struct db_text text = result_text(result, 0, name);
+    return text.bytes ? arena_copy(arena, text.bytes, text.length) : NULL;
+}
+
+static const char *
+render(struct arena *arena, const char *text, const struct template_value *values, struct err *err)
+{
+    char *sql = NULL;
+    const char *copy = NULL;
+
+    if (template_render(text, values, VALUES, &sql, err) == RC_OK) {
+        copy = arena_copy(arena, sql, strlen(sql));
+        if (!copy)
+            err_memory(err);
+    }
+    free(sql);
+    return copy;
+}
+
+static void
+read_space(struct arena *arena, const PGresult *result, const char *side, struct space *space)
+{
+    char name[32];
+
+#define FACT(suffix) (snprintf(name, sizeof name, "%s_" suffix, side), name)
+    if (result_is_null(result, 0, FACT("space")))
+        return;
+    space->id = result_int64(result, 0, FACT("space"));
+    space->model = copy_fact(arena, result, FACT("model"));
+    space->table = copy_fact(arena, result, FACT("table"));
+    space->kind = strcmp(result_string(result, 0, FACT("type")), "halfvec") == 0 ? VECTOR_HALF : VECTOR_FLOAT4;
+    if (!result_is_null(result, 0, FACT("dimensions")))
+        space->dimensions = (size_t)result_int64(result, 0, FACT("dimensions"));
+#undef FACT
+}
+
+static bool
+render_space(struct arena *arena, struct space *space, struct template_value *values, const char *vector,
+             struct err *err)
+{
+    values[6].sql = space->table; /* {target} */
+    values[8].sql = vector;
+    if (space->side)
+        return (space->list = render(arena, sql_drain_list, values, err)) &&
+               (space->read = render(arena, sql_drain_read, values, err)) &&
+               (space->same = render(arena, sql_drain_same, values, err)) &&
+               (space->write = render(arena, sql_drain_write, values, err)) &&
+               (space->truncate_expand = render(arena, sql_truncate_expand, values, err)) &&
+               (space->purge = render(arena, sql_purge, values, err));
+    return (space->list = render(arena, sql_drain_list, values, err)) &&
+           (space->read = render(arena, sql_plain_read, values, err)) &&
+           (space->write =
+                render(arena, space->in_documents ? sql_plain_write_column : sql_plain_write_table, values, err));
+}
+
+static bool
+render_all(struct migration *m, const PGresult *facts, struct err *err)
+{
+    struct arena *arena = m->arena;
+    const char *schema = m->types.schema;
+    const char *vector[2] = {arena_printf(arena, "\"%s\".vector", schema),
+                             arena_printf(arena, "\"%s\".halfvec", schema)};
+    struct template_value values[VALUES] = {
+        {"docs", m->docs_table},
+        {"alias", copy_fact(arena, facts, "docs_alias")},
+        {"id", copy_fact(arena, facts, "id_column")},
+        {"id_type", copy_fact(arena, facts, "id_type")},
+        {"content", copy_fact(arena, facts, "content")},
+        {"filter", copy_fact(arena, facts, "filter")},
+        {"target", m->target.table},
+        {"changes", copy_fact(arena, facts, "changes_table")},
+        {"vector", vector[m->target.kind == VECTOR_HALF]},
+        {"source", m->source.table},
+        {"source_id", m->source.id ? copy_fact(arena, facts, "source_id") : NULL},
+        {"source_column", m->source.id ? copy_fact(arena, facts, "source_column") : NULL},
+    };
+
+    for (size_t i = 0; i < 9; i++) {
+        if (!values[i].sql && !(i == 6 && m->target.id == 0)) {
+            err_memory(err);
+            return false;
+        }
+    }
+    if (m->source.id && !render_space(arena, &m->source, values, vector[m->source.kind == VECTOR_HALF], err))
+        return false;
+    if (m->target.id == 0)
+        return true;
+    return render_space(arena, &m->target, values, vector[m->target.kind == VECTOR_HALF], err) &&
+           (m->chunk_cut = render(arena, sql_chunk_cut, values, err)) &&
+           (m->chunk_claim = render(arena, sql_chunk_claim, values, err)) &&
+           (m->chunk_read = render(arena, sql_chunk_read, values, err)) &&
+           (m->chunk_write = render(arena, sql_chunk_write, values, err)) &&
+           (m->chunk_fence = render(arena, sql_chunk_fence, values, err)) &&
+           (m->changes_highest = render(arena, sql_changes_highest, values, err)) &&
+           (m->changes_older = render(arena, sql_changes_older, values, err)) &&
+           (m->changes_highest = render(arena, sql_changes_highest, values, err)) &&
+           (m->changes_older = render(arena, sql_changes_older, values, err)) &&
+           (m->sweep_bound = render(arena, sql_sweep_bound, values, err)) &&
+           (m->sweep_docs = render(arena, sql_sweep_docs, values, err)) &&
+           (m->sweep_target = render(arena, sql_sweep_target, values, err));
+}
+
+enum rc
+migration_load(struct db *db, const char *id, struct migration **ret_migration, struct err *err)
+{
+    enum rc rc;
+    PGresult *facts = NULL;
+    struct params params = PARAMS_INIT;
+    struct migration *m = calloc(1, sizeof *m);
+
+    if (!m || !(m->arena = arena_new(0))) {
+        rc = err_memory(err);
+        goto out;
+    }
+    if ((rc = schema_vector_types(db, &m->types, err)) != RC_OK)
+        goto out;
+    params_add_text(&params, id);
+    if ((rc = db_exec(db, sql_collection_facts, &params, &facts, err)) != RC_OK)
+        goto out;
+    if (result_rows(facts) == 0) {
+        rc = err_set(err, RC_INVALID, ERR_USAGE, "unknown migration '%s'", id);
+        err_hint(err, "reembed list shows the known ones");
+        goto out;
+    }
+    m->number = result_int64(facts, 0, "number");
+    m->id = copy_fact(m->arena, facts, "migration_id");
+    m->collection = copy_fact(m->arena, facts, "collection");
+    m->docs_table = copy_fact(m->arena, facts, "docs_table");
+    m->id_type = (Oid)result_int64(facts, 0, "id_oid");
+    read_space(m->arena, facts, "target", &m->target);
+    read_space(m->arena, facts, "source", &m->source);
+    if (m->target.id) {
+        m->target.side = m->target.kept = true;
+        m->index_method = copy_fact(m->arena, facts, "index_method");
+        m->metric = copy_fact(m->arena, facts, "target_metric");
+    }
+    if (m->source.id) {
+        m->source.side = result_bool(facts, 0, "source_side");
+        m->source.kept = result_bool(facts, 0, "source_kept");
+        m->source.in_documents = result_bool(facts, 0, "source_in_documents");
+        m->source.not_null = result_bool(facts, 0, "source_not_null");
+    }
+    if (!render_all(m, facts, err)) {
+        rc = RC_FATAL;
+        goto out;
+    }
+    *ret_migration = m;
+    m = NULL;
+out:
+    migration_free(m);
+    params_clear(&params);
+    PQclear(facts);
+    return rc;
+}
+
+struct migration *
+migration_free(struct migration *migration)
+{
+    if (!migration)
+        return NULL;
+    arena_free(migration->arena);
+    free(migration);
+    return NULL;
+}

@@ -1,0 +1,71 @@
+/* coordinator/migration.h - a migration as the database knows it, and the statements made for it.
+ *
+ * The templates of db/statements are filled once with the names of this migration's tables and the expressions of its
+ * documents; after that every statement is a constant text with parameters.
+ * Ownership: all strings live in the struct's arena. Threads: read-only once loaded.
+ */
+#ifndef REEMBED_COORDINATOR_MIGRATION_H
+#define REEMBED_COORDINATOR_MIGRATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "db/connection.h"
+#include "db/params.h"
+
+/* One space as its drainer sees it. A side table of ours holds read tokens and content hashes; a plain one is a column
+ * of the application's, which is written only where the content is still the one that was embedded. */
+struct space {
+    int64_t id; /* 0: there is none */
+    const char *model;
+    const char *table;
+    bool side;
+    bool kept; /* workers keep it current */
+    bool in_documents;
+    bool not_null; /* plain: the column refuses NULL */
+    enum vector_kind kind;
+    size_t dimensions; /* 0: the column has no fixed size */
+
+    const char *list;  /* drain_list */
+    const char *read;  /* drain_read, or plain_read */
+    const char *same;  /* side only, as all below but `write` */
+    const char *write; /* drain_write, plain_write_column or plain_write_table */
+    const char *truncate_expand;
+    const char *purge;
+};
+
+struct migration {
+    struct arena *arena; /* owned */
+    int64_t number;
+    const char *id;
+    const char *collection;
+    Oid id_type; /* of the documents' ids */
+    const char *docs_table;
+    const char *index_method; /* of the target: "hnsw", "ivfflat", "none" */
+    const char *metric;       /* of the target */
+    struct vector_types types;
+    struct space source;
+    struct space target;
+
+    const char *chunk_cut;
+    const char *chunk_claim;
+    const char *chunk_read;
+    const char *chunk_write;
+    const char *chunk_fence;
+    const char *changes_highest;
+    const char *changes_older;
+    const char *changes_highest;
+    const char *changes_older;
+    const char *sweep_bound;
+    const char *sweep_docs;
+    const char *sweep_target;
+};
+
+/* Reads the facts and fills the templates. RC_INVALID/ERR_USAGE for an unknown id. */
+enum rc migration_load(struct db *db, const char *id, struct migration **ret_migration, struct err *err);
+struct migration *migration_free(struct migration *migration); /* NULL is fine; returns NULL */
+
+#endif

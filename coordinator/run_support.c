@@ -1,0 +1,129 @@
+/* What every thread of a run does alike: stop, wait, connect, retry. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "coordinator/run.h"
+
+void
+run_stop(struct run *run, enum stop_reason reason, enum rc rc, const struct err *err)
+{
+    int none = STOP_NOT;
+
+    pthread_mutex_lock(&run->mutex);
+    if (atomic_compare_exchange_strong(&run->stop_reason, &none, (int)reason)) {
+        run->failure_rc = (int)rc;
+        if (err)
+            run->err = *err;
+    }
+    pthread_cond_broadcast(&run->changed);
+    pthread_mutex_unlock(&run->mutex);
+}
+
+static struct timespec
+monotonic_after(int64_t ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    return until;
+}
+
+void
+run_sleep(struct run *run, int64_t ms)
+{
+    struct timespec until = monotonic_after(ms);
+
+    pthread_mutex_lock(&run->mutex);
+    while (!run_stopping(run) && pthread_cond_timedwait(&run->changed, &run->mutex, &until) == 0)
+        ;
+    pthread_mutex_unlock(&run->mutex);
+}
+
+void
+run_note(struct run *run, const char *format, ...)
+{
+    char note[sizeof run->note];
+    bool fresh;
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(note, sizeof note, format, args);
+    va_end(args);
+    log_scrub(note);
+    pthread_mutex_lock(&run->mutex);
+    fresh = strcmp(run->note, note) != 0;
+    memcpy(run->note, note, sizeof note);
+    run->note_until_ms = clock_now_ms() + 10000;
+    pthread_mutex_unlock(&run->mutex);
+    if (fresh)
+        log_event(LOG_WARNING, note);
+}
+
+void
+run_count_usage(struct run *run, const struct embed_usage *usage)
+{
+    atomic_fetch_add(&run->tokens, usage->tokens);
+    atomic_fetch_add(&run->requests, usage->requests);
+}
+
+enum rc
+run_connect(struct run *run, struct db **ret_db, struct err *err)
+{
+    struct db_options options = {
+        .url = run->options->common.database_url,
+        .statement_timeout_ms = (int)(run->file->database.statement_timeout_secs * 1000),
+        .lock_timeout_ms = (int)(run->file->database.lock_timeout_secs * 1000),
+        .stop = &run->abandon,
+    };
+    return db_open(&options, ret_db, err);
+}
+
+enum rc
+run_recover(struct run *run, struct db *db, int attempt, struct err *err)
+{
+    if (atomic_load(&run->abandon))
+        return RC_CLOSED;
+    if (!db_alive(db)) {
+        run_note(run, "the database connection was lost: %s", err->message);
+        enum rc rc = db_reconnect(db, NULL, err);
+        if (rc == RC_OK)
+            log_event(LOG_INFO, "connected to the database again");
+        return rc;
+    }
+    if (attempt > 100)
+        return RC_RETRY;
+    log_event(LOG_DEBUG, "a statement is tried again", LF_STR("error", err->message));
+    /* not run_sleep: what is being written when the run stops is still to be written */
+    struct timespec pause = {.tv_nsec = clock_backoff_ms(attempt, 10, 500) * 1000000};
+    nanosleep(&pause, NULL);
+    return RC_OK;
+}
+
+enum rc
+run_exec(struct run *run, struct db *db, const char *sql, const struct params *params, PGresult **ret_result,
+         struct err *err)
+{
+    enum rc rc;
+
+    for (int attempt = 0;; attempt++) {
+        if (!db_alive(db)) {
+            if ((rc = run_recover(run, db, attempt, err)) != RC_OK)
+                return rc;
+        }
+        rc = db_exec(db, sql, params, ret_result, err);
+        if (rc != RC_RETRY)
+            return rc;
+        if ((rc = run_recover(run, db, attempt, err)) != RC_OK)
+            return rc;
+    }
+}
