@@ -87,8 +87,6 @@ CREATE TABLE reembed.migration (
   index_done double precision,          -- share of the running index build, for display
   finisher uuid,                        -- the worker that builds the index, flips and sweeps
   finisher_until timestamptz,
-  finisher uuid,                        -- the worker that builds the index, flips and sweeps
-  finisher_until timestamptz,
   active_ms bigint NOT NULL DEFAULT 0,  -- time in progress with a process alive
   beat_at timestamptz,                  -- last heartbeat of any worker
   created_at timestamptz NOT NULL DEFAULT now(),

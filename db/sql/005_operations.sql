@@ -258,39 +258,6 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   SELECT reembed.record_event(p_id, 'indexed', jsonb_build_object('index', p_index, 'seconds', p_seconds));
 $$;
 
--- One worker at a time builds the index, looks at the gates, sweeps and completes. Claims or renews; false: another has it.
-CREATE FUNCTION reembed.claim_finish(p_id text, p_worker uuid, p_lease interval) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  UPDATE reembed.migration SET finisher = p_worker, finisher_until = clock_timestamp() + p_lease
-   WHERE migration_id = p_id AND (finisher IS NULL OR finisher = p_worker OR finisher_until < clock_timestamp());
-  RETURN FOUND;
-END $$;
-
--- What a whole exact sweep found: the figures of the coverage gate, and whether nothing was left to repair. Fenced by
--- the finisher's lease, so that a late sweep can't hide what was asked for since.
-CREATE FUNCTION reembed.record_sweep(p_id text, p_worker uuid, p_eligible bigint, p_current bigint, p_excused bigint, p_clean boolean) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  UPDATE reembed.migration SET eligible = p_eligible, current = p_current, excused = p_excused, measured_at = clock_timestamp(),
-         sweep_clean = p_clean
-   WHERE migration_id = p_id AND finisher = p_worker;
-  RETURN FOUND;
-END $$;
-
-CREATE FUNCTION reembed.enter_stage(p_id text, p_stage text) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  UPDATE reembed.migration SET stage = p_stage, updated_at = clock_timestamp()
-   WHERE migration_id = p_id AND state = 'in_progress' AND stage IS DISTINCT FROM p_stage
-$$;
-
-CREATE FUNCTION reembed.index_ready(p_id text, p_index text, p_seconds double precision) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  UPDATE reembed.space s SET index_name = p_index FROM reembed.migration m WHERE m.migration_id = p_id AND s.space_id = m.target_space;
-  UPDATE reembed.migration SET index_done = NULL, updated_at = clock_timestamp() WHERE migration_id = p_id;
-  SELECT reembed.record_event(p_id, 'indexed', jsonb_build_object('index', p_index, 'seconds', p_seconds));
-$$;
-
 -- A worker's sign of life; returns what it must know, so that pause and cancel are obeyed within a beat.
 CREATE FUNCTION reembed.heartbeat(p_worker uuid, p_id text, p_host text, p_pid int, p_in_flight bigint, p_processed bigint,
     p_tokens bigint, p_requests bigint, p_note text, p_stopped boolean,
