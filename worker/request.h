@@ -73,7 +73,8 @@ struct request_reply {
     const char *detail; /* in the arena; NULL when REQUEST_OK */
 };
 
-/* Sends texts[0 ... count - 1] and retries by the policy; after a 5xx, only up to `server_attempts` in all. RC_OK: see
+/* Sends texts[0 ... count - 1] and retries by the policy, which allows so many requests without a useful answer; 5xx
+ * answers are counted apart, up to `server_attempts`, so that a weak network can't hide what a text does. RC_OK: see
  * *ret_reply, and on REQUEST_OK text_results and rows. RC_RETRY, RC_HALT, RC_CLOSED, RC_FATAL with batch->err filled:
  * the batch is over. */
 enum rc request_send(struct request_batch *batch, size_t count, size_t tokens, unsigned server_attempts,

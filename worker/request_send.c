@@ -84,7 +84,7 @@ enum rc
 request_send(struct request_batch *batch, size_t count, size_t tokens, unsigned server_attempts,
              struct request_reply *ret_reply)
 {
-    unsigned attempts = request_attempts(batch->policy);
+    unsigned no_answers = 0, server_errors = 0;
 
     assert(server_attempts > 0 && count > 0);
     for (unsigned attempt = 0;; attempt++) {
@@ -100,7 +100,6 @@ request_send(struct request_batch *batch, size_t count, size_t tokens, unsigned 
         }
         *ret_reply = (struct request_reply){.failure = outcome.failure, .http_status = batch->err.http_status};
 
-        bool last = attempt + 1 >= attempts;
         switch (outcome.failure) {
         case REQUEST_OK:
             return RC_OK;
@@ -109,14 +108,14 @@ request_send(struct request_batch *batch, size_t count, size_t tokens, unsigned 
             ret_reply->detail = arena_copy(batch->arena, batch->err.message, strlen(batch->err.message));
             return RC_OK;
         case REQUEST_SERVER:
-            if (last || attempt + 1 >= server_attempts) {
+            if (++server_errors >= server_attempts) {
                 ret_reply->detail = arena_copy(batch->arena, batch->err.message, strlen(batch->err.message));
                 return RC_OK;
             }
             break;
         case REQUEST_TRANSPORT:
         case REQUEST_OVERLOAD:
-            if (last) {
+            if (++no_answers >= request_attempts(batch->policy)) {
                 batch->err.class = ERR_TRANSIENT;
                 return RC_RETRY;
             }

@@ -242,9 +242,11 @@ refuse_text(struct request_batch *batch, struct request_item *item, const struct
     return suspect_add(batch, item, reason, false, result->http_status, result->detail);
 }
 
-/* Deals with all results of a request. The items that were not tried end up first, *ret_untried of them. */
+/* Deals with all results of a request. The items that were not tried end up first, *ret_untried of them. Raises
+ * *refused when one of the texts may be what a larger request was refused for. */
 static enum rc
-finish_request(struct request_batch *batch, struct request_item *items, size_t count, size_t *ret_untried)
+finish_request(struct request_batch *batch, struct request_item *items, size_t count, size_t *ret_untried,
+               bool *refused)
 {
     struct text_result *results = arena_array(batch->arena, count, sizeof *results);
     size_t untried = 0, embedded = 0;
@@ -262,6 +264,7 @@ finish_request(struct request_batch *batch, struct request_item *items, size_t c
         }
     }
     for (size_t i = 0; i < count && rc == RC_OK; i++) {
+        *refused |= results[i].status == TEXT_REJECTED || results[i].status == TEXT_TOO_LONG;
         if (results[i].status != TEXT_EMBEDDED && results[i].status != TEXT_UNTRIED)
             rc = refuse_text(batch, &items[i], &results[i], embedded > 0);
     }
@@ -310,7 +313,7 @@ solve_range(struct request_batch *batch, struct request_item *items, size_t coun
             return rc;
         if (reply.failure != REQUEST_OK)
             break;
-        rc = finish_request(batch, items, count, &count);
+        rc = finish_request(batch, items, count, &count, ret_refused);
         if (rc != RC_OK || count == 0)
             return rc;
     }
