@@ -316,6 +316,9 @@ read_added_tokens(struct wordpiece *tokenizer, const cJSON *root, const char *na
         if (count > WORDPIECE_MAX_PATTERN)
             return err_set(err, RC_INVALID, ERR_USAGE, "%s: the added token \"%.100s...\" is longer than %d characters",
                            name, content, WORDPIECE_MAX_PATTERN);
+        uint32_t node = trie_find(&tokenizer->vocabulary, content);
+        if (node != TRIE_NONE && tokenizer->vocabulary.ids[node] != WORDPIECE_NO_ID)
+            id = tokenizer->vocabulary.ids[node]; /* the reference goes by the vocabulary where the two differ */
         if (id > tokenizer->highest_id)
             tokenizer->highest_id = id;
         if (count == 0)

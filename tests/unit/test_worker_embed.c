@@ -187,6 +187,12 @@ Test(worker_embed, keeps_a_query_apart_from_a_document_of_the_same_text)
     cr_assert_eq(script.call[1].count, 2);
     cr_assert(has_vector_of(0, "d: cats", 7));
     cr_assert(has_vector_of(1, "q: cats", 7));
+    finish();
+
+    t.arena = arena_new(0);
+    t.options.document_prefix = t.options.query_prefix = ""; /* a server may be told which is which */
+    cr_assert_eq(run(2), RC_OK);
+    cr_assert_eq(script.call[1].count, 2);
 }
 
 Test(worker_embed, uses_the_known_prefix_of_a_model_unless_one_is_given)
