@@ -78,10 +78,8 @@ blank_extensions(char *text, size_t length, const char *name, struct err *err)
         if (end > length)
             return fail_at(name, text, at, err, "this comment does not end");
         if (end > at) {
-            for (; at < end; at++) {
-                if (text[at] != '\n')
-                    text[at] = ' ';
-            }
+            memset(text + at, ' ', end - at);
+            at = end;
             continue;
         }
         char c = text[at];

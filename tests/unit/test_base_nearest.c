@@ -11,7 +11,7 @@ Test(nearest, finds_one_slip_of_each_kind)
     cr_assert_str_eq(nearest_name("batchsize", names), "batch_size");   /* missing */
     cr_assert_str_eq(nearest_name("batch__size", names), "batch_size"); /* one too many */
     cr_assert_str_eq(nearest_name("dual_wriet", names), "dual_write");  /* swapped */
-    cr_assert_str_eq(nearest_name("Dual_Write", names), "dual_write");  /* case */
+    cr_assert_str_eq(nearest_name("DUAL_WRITE", names), "dual_write");  /* case */
 }
 
 Test(nearest, a_swap_is_one_edit_not_two)
