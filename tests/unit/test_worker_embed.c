@@ -313,6 +313,7 @@ log2_up(size_t n)
 static void
 find_one_poison(size_t n, size_t at, const char *kind, enum document_reason reason)
 {
+    arena_reset(t.arena);
     set_plain(n);
     set(at, numbered(kind, at));
     cr_assert_eq(run(n), RC_OK, "n %zu at %zu: %s", n, at, t.err.message);
@@ -324,7 +325,6 @@ find_one_poison(size_t n, size_t at, const char *kind, enum document_reason reas
     size_t asked = canary_calls();
     cr_assert_leq(asked, at == n - 1 ? 1 : 0, "n %zu at %zu", n, at);
     cr_assert_leq(script.calls - asked, 2 * log2_up(n) + 1, "n %zu at %zu: %zu calls", n, at, script.calls);
-    arena_reset(t.arena);
 }
 
 Test(worker_embed, finds_one_refused_text_in_logarithmically_many_requests)
