@@ -17,7 +17,7 @@
 struct cJSON;
 
 enum exit_code {
-    EXIT_DONE = 0,        /* done, or nothing left to do */
+    EXIT_DONE = 0, /* done, or nothing left to do */
     EXIT_UNEXPECTED = 1,
     EXIT_USAGE = 2,       /* command line, configuration, unknown id */
     EXIT_MORE = 3,        /* stopped with work left: --once, --max-runtime, --until, a signal */
@@ -52,11 +52,11 @@ struct progress_view {
     int64_t failed;
     int64_t pending;
     int64_t changes_pending;
-    double throughput;   /* documents a second; < 0: unknown */
-    double eta_secs;     /* < 0: unknown */
-    double coverage;     /* effective coverage, 0 to 1 */
-    double threshold;    /* the coverage at which queries go over, 0 to 1 */
-    double index_share;  /* of an index that is being built, 0 to 1; < 0: none is */
+    double throughput;  /* documents a second; < 0: unknown */
+    double eta_secs;    /* < 0: unknown */
+    double coverage;    /* effective coverage, 0 to 1 */
+    double threshold;   /* the coverage at which queries go over, 0 to 1 */
+    double index_share; /* of an index that is being built, 0 to 1; < 0: none is */
 };
 
 struct run_options {
@@ -107,8 +107,8 @@ int plan_command(const struct plan_options *options, struct cJSON **ret_report, 
 struct verify_options {
     struct common_options common;
     const char *migration_id;
-    const char *file;    /* to embed the sample with; NULL: no sample can be taken */
-    int64_t sample;      /* documents to embed again and compare; 0: none */
+    const char *file; /* to embed the sample with; NULL: no sample can be taken */
+    int64_t sample;   /* documents to embed again and compare; 0: none */
 };
 
 /* {"migration_id", "holds": bool, "documents", "current", "missing", "stale", "orphaned", "excused", "queued",
@@ -122,7 +122,7 @@ struct search_options {
     struct common_options common;
     const char *collection;
     const char *text;
-    const char *file;      /* the migration file whose providers embed the text */
+    const char *file; /* the migration file whose providers embed the text */
     int64_t limit;
     enum search_side side;
 };

@@ -181,7 +181,7 @@ static const struct field database_fields[] = {
      AT(migration_database, lock_timeout_secs),
      .minimum = 0.01,
      .maximum = 3600},
-    {.key = "writers", .kind = FIELD_COUNT, AT(migration_database, writers), .minimum = 1, .maximum = 16},
+    {.key = "writers", .kind = FIELD_COUNT, AT(migration_database, writers), .minimum = 1, .maximum = 8},
 };
 
 static const struct field_table top_table = TABLE("", top_fields);

@@ -63,7 +63,7 @@ static const struct range ranges[] = {
     {"database.lease_secs", {"0.02", "60"}, {"0.019", "0", "86401"}, "a number from 0.02 to 86400"},
     {"database.statement_timeout_secs", {"0.01", "30"}, {"0", "-1"}, "a number from 0.01 to 86400"},
     {"database.lock_timeout_secs", {"0.05", "2"}, {"0", "3601"}, "a number from 0.01 to 3600"},
-    {"database.writers", {"1", "16"}, {"0", "17", "1.5"}, "a whole number from 1 to 16"},
+    {"database.writers", {"1", "8"}, {"0", "9", "1.5"}, "a whole number from 1 to 8"},
     {"target.dimensions", {"1", "4000"}, {"0", "16001", "1.5", "\"768\""}, "a whole number from 1 to 16000"},
     {"target.index.m", {"2", "100"}, {"1", "101"}, "a whole number from 2 to 100"},
     {"target.index.ef_construction", {"32", "1000"}, {"3", "1001"}, "a whole number from 4 to 1000"},

@@ -1,0 +1,13 @@
+/* cli/report.h - the reports of plan, verify and search in words. Their shapes: coordinator/commands.h. */
+#ifndef REEMBED_CLI_REPORT_H
+#define REEMBED_CLI_REPORT_H
+
+#include <cjson/cJSON.h>
+
+#include "cli/output.h"
+
+enum rc plan_print(const struct output *out, const cJSON *report, const char *file, struct err *err);
+enum rc verify_print(const struct output *out, const cJSON *report, struct err *err);
+enum rc search_print(const struct output *out, const cJSON *report, struct err *err);
+
+#endif

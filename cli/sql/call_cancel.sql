@@ -1,0 +1,1 @@
+SELECT reembed.cancel($1, $2) AS json

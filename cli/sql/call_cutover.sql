@@ -1,0 +1,1 @@
+SELECT reembed.cutover($1, $2) AS json

@@ -1,0 +1,1 @@
+SELECT reembed.finalize($1, $2, $3, $4) AS json

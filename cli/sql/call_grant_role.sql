@@ -1,0 +1,1 @@
+SELECT to_json(reembed.grant_role($1, $2)::text) AS json

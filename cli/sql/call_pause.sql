@@ -1,0 +1,1 @@
+SELECT reembed.pause($1, $2) AS json

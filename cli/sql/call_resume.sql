@@ -1,0 +1,1 @@
+SELECT reembed.resume($1) AS json

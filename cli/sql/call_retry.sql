@@ -1,0 +1,1 @@
+SELECT reembed.retry($1, $2) AS json

@@ -1,0 +1,1 @@
+SELECT reembed.rollback($1, $2, $3) AS json

@@ -1,0 +1,1 @@
+SELECT reembed.skip($1, $2, $3) AS json

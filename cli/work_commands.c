@@ -1,0 +1,216 @@
+/* plan, run, verify, search: the coordinator works, this shows it. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/exit_code.h"
+#include "cli/progress.h"
+#include "cli/report.h"
+#include "cli/session.h"
+#include "cli/statements.h"
+#include "cli/status_text.h"
+
+enum { ID_SIZE = 256 };
+
+/* One JSON document, whatever else is to be said. */
+static enum rc
+print_json(const struct output *out, const cJSON *report, struct err *err)
+{
+    char *text = cJSON_Print(report);
+    if (text == NULL)
+        return err_memory(err);
+    output_print(out, "%s\n", text);
+    cJSON_free(text);
+    return RC_OK;
+}
+
+/* The code of a command that has printed: a failure to print is only told when there is nothing worse. */
+static int
+with_print(int code, enum rc rc, const struct err *print_error, struct err *err)
+{
+    if (rc == RC_OK || code != EXIT_DONE)
+        return code;
+    *err = *print_error;
+    return exit_code_of(rc, err);
+}
+
+/* --- run --- */
+
+static bool
+confirm(void *context, const char *question)
+{
+    return ask(context, question);
+}
+
+static enum rc
+read_run_options(const struct invocation *invocation, struct run_options *options, struct err *err)
+{
+    const struct arguments *arguments = invocation->arguments;
+
+    enum rc rc = option_number(arguments, "max-runtime", 0.001, INFINITY, &options->max_runtime_secs, err);
+    if (rc == RC_OK)
+        rc = option_number(arguments, "until", 0, 1, &options->until, err);
+    if (rc == RC_OK && option_given(arguments, "until") && options->until <= 0)
+        rc = err_set(err, RC_INVALID, ERR_USAGE, "--until must be above 0: the share of documents to embed");
+    if (rc == RC_OK)
+        rc = option_count(arguments, "batch-size", 1, 10000, &options->batch_size, err);
+    if (rc == RC_OK)
+        rc = option_count(arguments, "max-concurrent", 1, 512, &options->max_concurrent, err);
+    if (rc == RC_OK)
+        rc = option_number(arguments, "shutdown-grace-secs", 0, 86400, &options->shutdown_grace_secs, err);
+    if (rc == RC_OK && options->once && options->follow)
+        rc = err_set(err, RC_INVALID, ERR_USAGE, "--once and --follow exclude each other");
+    return rc;
+}
+
+/* What became of it. Nobody waits for this: a database that is away now is no error. */
+static void
+print_result(const struct invocation *invocation, const char *id, const char *file)
+{
+    struct db *db = NULL;
+    cJSON *status = NULL;
+    cJSON *more = NULL;
+    struct err ignored = ERR_INIT;
+    struct params params = PARAMS_INIT;
+    bool known = false;
+
+    if (id[0] != '\0' && !atomic_load(invocation->stop) && session_open(invocation, &db, &ignored) == RC_OK) {
+        params_add_text(&params, id);
+        known = session_status(db, id, NULL, &status, &ignored) == RC_OK &&
+                session_json(db, sql_show_more, &params, &more, &ignored) == RC_OK;
+    }
+    if (known) {
+        status_print_brief(&invocation->out, status);
+        status_print_next(&invocation->out, status, more);
+    } else {
+        output_next(&invocation->out, "go on where it stopped: reembed run %s", file);
+    }
+    params_clear(&params);
+    cJSON_Delete(status);
+    cJSON_Delete(more);
+    db_close(db);
+}
+
+int
+run_run(const struct invocation *invocation, struct err *err)
+{
+    char id[ID_SIZE] = "";
+    const struct arguments *arguments = invocation->arguments;
+    struct run_options options = {
+        .common = invocation->common,
+        .file = arguments->texts[0],
+        .once = option_given(arguments, "once"),
+        .follow = option_given(arguments, "follow"),
+        .ok_if_more = option_given(arguments, "ok-if-more"),
+        .shutdown_grace_secs = 25,
+        .stop = invocation->stop,
+        .on_progress = progress_show,
+        .confirm = confirm,
+    };
+    options.confirm_context = &options.common;
+
+    enum rc rc = read_run_options(invocation, &options, err);
+    if (rc != RC_OK)
+        return exit_code_of(rc, err);
+    progress_open(progress_choose(invocation->no_progress));
+    int code = run_command(&options, id, err);
+    progress_close();
+    if (code != EXIT_USAGE && code != EXIT_UNREACHABLE)
+        print_result(invocation, id, options.file);
+    return code;
+}
+
+/* --- plan, verify, search --- */
+
+int
+plan_run(const struct invocation *invocation, struct err *err)
+{
+    cJSON *report = NULL;
+    struct err print_error = ERR_INIT;
+    const struct arguments *arguments = invocation->arguments;
+    const struct plan_options options = {
+        .common = invocation->common,
+        .file = arguments->texts[0],
+        .probe = option_given(arguments, "probe"),
+    };
+
+    int code = plan_command(&options, &report, err);
+    enum rc rc = RC_OK;
+    if (report != NULL)
+        rc = option_given(arguments, "json") ? print_json(&invocation->out, report, &print_error)
+                                             : plan_print(&invocation->out, report, options.file, &print_error);
+    cJSON_Delete(report);
+    return with_print(code, rc, &print_error, err);
+}
+
+int
+verify_run(const struct invocation *invocation, struct err *err)
+{
+    cJSON *report = NULL;
+    struct err print_error = ERR_INIT;
+    const struct arguments *arguments = invocation->arguments;
+    struct verify_options options = {
+        .common = invocation->common,
+        .migration_id = arguments->texts[0],
+        .file = option_text(arguments, "file"),
+    };
+
+    enum rc rc = option_count(arguments, "sample", 0, 1000000, &options.sample, err);
+    if (rc != RC_OK)
+        return exit_code_of(rc, err);
+    int code = verify_command(&options, &report, err);
+    if (report != NULL)
+        rc = option_given(arguments, "json") ? print_json(&invocation->out, report, &print_error)
+                                             : verify_print(&invocation->out, report, &print_error);
+    cJSON_Delete(report);
+    return with_print(code, rc, &print_error, err);
+}
+
+static enum rc
+read_side(const char *word, enum search_side *ret_side, struct err *err)
+{
+    static const struct {
+        const char *word;
+        enum search_side side;
+    } sides[] = {{"source", SEARCH_SOURCE}, {"target", SEARCH_TARGET}, {"fused", SEARCH_FUSED}};
+
+    *ret_side = SEARCH_ROUTED;
+    if (word == NULL)
+        return RC_OK;
+    for (size_t i = 0; i < sizeof sides / sizeof sides[0]; i++) {
+        if (strcmp(word, sides[i].word) == 0) {
+            *ret_side = sides[i].side;
+            return RC_OK;
+        }
+    }
+    return err_set(err, RC_INVALID, ERR_USAGE, "--model must be source, target or fused, not \"%.40s\"", word);
+}
+
+int
+search_run(const struct invocation *invocation, struct err *err)
+{
+    cJSON *report = NULL;
+    struct err print_error = ERR_INIT;
+    const struct arguments *arguments = invocation->arguments;
+    struct search_options options = {
+        .common = invocation->common,
+        .collection = arguments->texts[0],
+        .text = arguments->texts[1],
+        .file = option_text(arguments, "file"),
+        .limit = 10,
+    };
+
+    enum rc rc = option_count(arguments, "limit", 1, 1000, &options.limit, err);
+    if (rc == RC_OK)
+        rc = read_side(option_text(arguments, "model"), &options.side, err);
+    if (rc == RC_OK && options.text[strspn(options.text, " \t\r\n")] == '\0')
+        rc = err_set(err, RC_INVALID, ERR_USAGE, "the text to search for is empty");
+    if (rc != RC_OK)
+        return exit_code_of(rc, err);
+    int code = search_command(&options, &report, err);
+    if (report != NULL)
+        rc = option_given(arguments, "json") ? print_json(&invocation->out, report, &print_error)
+                                             : search_print(&invocation->out, report, &print_error);
+    cJSON_Delete(report);
+    return with_print(code, rc, &print_error, err);
+}
