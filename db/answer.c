@@ -85,7 +85,10 @@ answer_failed(struct db *db, const PGresult *result, struct err *err)
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
     const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
-    bool stands = !db->lost && PQstatus(db->conn) == CONNECTION_OK;
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    /* after FATAL the server hangs up, which libpq may not have seen yet */
+    bool stands = !db->lost && PQstatus(db->conn) == CONNECTION_OK &&
+                  (severity == NULL || (strcmp(severity, "FATAL") != 0 && strcmp(severity, "PANIC") != 0));
 
     if (sqlstate == NULL) {
         const char *text = result != NULL ? PQresultErrorMessage(result) : PQerrorMessage(db->conn);

@@ -333,6 +333,12 @@ db_set_stop(struct db *db, const atomic_bool *stop)
     db->stop = stop;
 }
 
+void
+db_leave_on_stop(struct db *db, bool leave)
+{
+    db->leave_on_stop = leave;
+}
+
 enum rc
 db_set_timeouts(struct db *db, int statement_timeout_ms, int lock_timeout_ms, struct err *err)
 {

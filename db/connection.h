@@ -92,6 +92,9 @@ const char *db_name(const struct db *db);
 
 /* The stop flag may be taken off (NULL) for the last statements of a shutdown. */
 void db_set_stop(struct db *db, const atomic_bool *stop);
+/* A raised stop flag drops the connection and leaves the statement to the server, which goes on with it: an index build
+ * of an hour is not lost because the process that asked for it must go. */
+void db_leave_on_stop(struct db *db, bool leave);
 /* As in db_options, from the next transaction on. RC_FATAL: out of memory. */
 enum rc db_set_timeouts(struct db *db, int statement_timeout_ms, int lock_timeout_ms, struct err *err);
 
@@ -109,8 +112,9 @@ enum rc db_exec_text(struct db *db, const char *sql, const struct params *params
                      struct err *err);
 
 /* For what refuses to run inside a transaction block, such as CREATE INDEX CONCURRENTLY. The timeouts (DB_NO_TIMEOUT,
- * or milliseconds) are set for the session around the statement and reset behind it, all in one write, so that a
- * pooler has no chance to give the session to someone else in between. Not inside db_begin .. db_commit. */
+ * or milliseconds) are set for the session around the statement and reset behind it, also when this process dies.
+ * Behind a pooler nothing can be set for a session: there its own timeouts hold, RC_INVALID/ERR_USAGE when one of them
+ * is shorter than asked for. Not inside db_begin .. db_commit. */
 enum rc db_exec_raw(struct db *db, const char *sql, int statement_timeout_ms, int lock_timeout_ms, struct err *err);
 
 /* Several statements in one text, all or nothing. Inside db_begin .. db_commit they join that transaction. No
@@ -125,15 +129,16 @@ enum rc db_commit(struct db *db, struct err *err);
 void db_rollback(struct db *db); /* fine when none is open or the connection is lost */
 
 /* --- several statements in flight, each its own transaction: one that fails does not take the others along ---
- * db_send returns when the whole statement has been handed to the kernel (RC_AGAIN: DB_MAX_IN_FLIGHT are under way).
+ * db_send returns when the whole statement has been handed to the kernel (RC_AGAIN: db_max_in_flight are under way).
  * db_receive gives the answers in the order of sending, one for each send that returned RC_OK, also after the
  * connection was lost (RC_RETRY each). db_exec and the others above may not be called while something is in flight, nor
  * these two inside db_begin .. db_commit. */
 enum rc db_send(struct db *db, const char *sql, const struct params *params, struct err *err);
 enum rc db_receive(struct db *db, PGresult **ret_result, struct err *err);
 size_t db_in_flight(const struct db *db);
-bool db_ready(struct db *db);       /* the next answer has begun to arrive, or never will */
-int db_socket(const struct db *db); /* to poll for input; -1 when the connection is lost */
+size_t db_max_in_flight(const struct db *db); /* DB_MAX_IN_FLIGHT; 1 behind a pooler. May change by db_reconnect */
+bool db_ready(struct db *db);                 /* the next answer has begun to arrive, or never will */
+int db_socket(const struct db *db);           /* to poll for input; -1 when the connection is lost */
 
 /* --- errors and URLs --- */
 bool err_is_disk_full(const struct err *err);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "db/internal.h"
+#include "db/result.h"
 
 enum {
     STOP_STEP_MS = 100, /* how soon a raised stop flag is seen */
@@ -74,6 +75,10 @@ wait_socket(struct db *db, short events, struct wait *wait, struct err *err)
     if (count < 0 && errno != EINTR)
         return err_set(err, RC_FATAL, ERR_SYSTEM, "poll: %s", strerror(errno));
 
+    if (count <= 0 && db->leave_on_stop && stop_raised(db)) {
+        db_lose(db);
+        return err_set(err, RC_CLOSED, ERR_DATABASE, "the statement was left to the server");
+    }
     if (count <= 0 && !wait->cancelled && stop_raised(db)) {
         wait->cancelled = true;
         wait->until_ms = clock_now_ms() + CANCEL_GRACE_MS;
@@ -115,6 +120,12 @@ await_result(struct db *db, struct wait *wait, struct err *err)
             return RC_OK;
     }
     return RC_OK;
+}
+
+static enum rc
+connection_lost(struct err *err)
+{
+    return err_set(err, RC_RETRY, ERR_UNREACHABLE, "the connection to the database was lost");
 }
 
 /* --- one group: the commands up to a Sync, which are one transaction --- */
@@ -165,9 +176,9 @@ send_group(struct db *db, enum group_kind kind, const char *sql, const struct pa
         return params->rc;
     }
     if (!db_alive(db))
-        return err_set(err, RC_RETRY, ERR_UNREACHABLE, "the connection to the database was lost");
-    if (db->flight_count == DB_MAX_IN_FLIGHT)
-        return err_set(err, RC_AGAIN, ERR_DATABASE, "%d statements are under way", DB_MAX_IN_FLIGHT);
+        return connection_lost(err);
+    if (db->flight_count >= db_max_in_flight(db))
+        return err_set(err, RC_AGAIN, ERR_DATABASE, "%zu statements are under way", db->flight_count);
 
     unsigned char commands_before = 0;
     bool queued = true;
@@ -286,12 +297,20 @@ db_run(struct db *db, enum group_kind kind, const char *sql, const struct params
 
 /* --- statements --- */
 
+static bool
+in_transaction(const struct db *db)
+{
+    if (db->conn == NULL || db->flight_count > 0)
+        return false;
+    PGTransactionStatusType status = PQtransactionStatus(db->conn);
+    return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
+}
+
 /* Inside db_begin .. db_commit the settings were made already. */
 static enum group_kind
 kind_now(const struct db *db)
 {
-    return db->conn != NULL && db->flight_count == 0 && PQtransactionStatus(db->conn) != PQTRANS_IDLE ? GROUP_BARE
-                                                                                                      : GROUP_STATEMENT;
+    return in_transaction(db) ? GROUP_BARE : GROUP_STATEMENT;
 }
 
 enum rc
@@ -309,7 +328,7 @@ db_exec_text(struct db *db, const char *sql, const struct params *params, PGresu
 enum rc
 db_send(struct db *db, const char *sql, const struct params *params, struct err *err)
 {
-    assert(kind_now(db) == GROUP_STATEMENT);
+    assert(!in_transaction(db));
     return send_group(db, GROUP_STATEMENT, sql, params, 1, err);
 }
 
@@ -323,6 +342,14 @@ size_t
 db_in_flight(const struct db *db)
 {
     return db->flight_count;
+}
+
+size_t
+db_max_in_flight(const struct db *db)
+{
+    /* When a client goes away with several answers due, pgbouncer before 1.23 gives its session to the next client,
+     * who then gets those answers: objects.c, disconnect_client. A killed process must not do that to anybody. */
+    return db->server.pooled ? 1 : DB_MAX_IN_FLIGHT;
 }
 
 bool
@@ -340,52 +367,96 @@ db_socket(const struct db *db)
     return db_alive(db) ? PQsocket(db->conn) : -1;
 }
 
+/* One group of commands without parameters. On failure the connection is lost, and with it all answers. */
+static enum rc
+send_commands(struct db *db, const char *const *commands, size_t count, struct err *err)
+{
+    bool queued = true;
+    for (size_t i = 0; i < count && queued; i++)
+        queued = queue_command(db, commands[i], NULL, 1);
+    queued = queued && PQpipelineSync(db->conn) == 1;
+    enum rc rc = queued ? flush(db, err) : answer_failed(db, NULL, err);
+    if (rc == RC_OK) {
+        remember_flight(db, (unsigned char)(count - 1));
+    } else {
+        db_lose(db);
+        db->flight_count = 0;
+    }
+    return rc;
+}
+
+/* With what the session has. The answer of one statement at a time may be due behind a pooler, so there is no way to
+ * make settings that are surely taken back. */
+static enum rc
+exec_raw_pooled(struct db *db, const char *sql, int statement_ms, int lock_ms, struct err *err)
+{
+    PGresult *result = NULL;
+    enum rc rc = db_run(db, GROUP_BARE,
+                        "select name, setting::int8 as ms from pg_catalog.pg_settings "
+                        "where name in ('statement_timeout', 'lock_timeout')",
+                        NULL, 1, patience(db), &result, err);
+    if (rc != RC_OK)
+        return rc;
+    for (int row = 0; row < result_rows(result) && rc == RC_OK; row++) {
+        const char *name = result_string(result, row, "name");
+        int64_t has_ms = result_int64(result, row, "ms");
+        int needs_ms = strcmp(name, "lock_timeout") == 0 ? lock_ms : statement_ms;
+        if (has_ms == 0 || (needs_ms != 0 && has_ms >= needs_ms))
+            continue;
+        rc = err_set(err, RC_INVALID, ERR_USAGE, "%s is %lld ms behind the pooler, too short for: %s", name,
+                     (long long)has_ms, sql);
+        err_hint(err, "connect past the pooler, or ALTER ROLE \"%s\" SET %s = 0", db_user(db), name);
+    }
+    PQclear(result);
+    if (rc != RC_OK)
+        return rc;
+    return db_run(db, GROUP_BARE, sql, NULL, 1, statement_ms == 0 ? 0 : (int64_t)statement_ms + ANSWER_GRACE_MS, NULL,
+                  err);
+}
+
+/* Settings, statement and reset are sent together, so the reset also follows when this process dies. */
+static enum rc
+exec_raw_direct(struct db *db, const char *sql, int statement_ms, int lock_ms, struct err *err)
+{
+    static const char *const reset[] = {"reset statement_timeout", "reset lock_timeout"};
+    char text[192];
+    const char *set = text;
+    enum rc rc;
+
+    snprintf(text, sizeof text,
+             "select pg_catalog.set_config('statement_timeout', '%d', false), "
+             "pg_catalog.set_config('lock_timeout', '%d', false)",
+             statement_ms, lock_ms);
+    if ((rc = send_commands(db, &set, 1, err)) != RC_OK || (rc = send_commands(db, &sql, 1, err)) != RC_OK ||
+        (rc = send_commands(db, reset, 2, err)) != RC_OK)
+        return rc;
+
+    struct err later = ERR_INIT;
+    rc = receive_next(db, patience(db), NULL, err);
+    int64_t patience_ms = statement_ms == 0 ? 0 : (int64_t)statement_ms + ANSWER_GRACE_MS;
+    enum rc statement_rc = receive_next(db, patience_ms, NULL, rc == RC_OK ? err : &later);
+
+    /* The reset follows whatever became of the statement; a raised stop flag must not take it along. */
+    const atomic_bool *stop = db->stop;
+    db->stop = NULL;
+    enum rc reset_rc = receive_next(db, patience(db), NULL, &later);
+    db->stop = stop;
+    if (reset_rc != RC_OK)
+        db_lose(db); /* a session with our timeouts must not be used further */
+    return rc == RC_OK ? statement_rc : rc;
+}
+
 enum rc
 db_exec_raw(struct db *db, const char *sql, int statement_timeout_ms, int lock_timeout_ms, struct err *err)
 {
-    struct params params = PARAMS_INIT;
-    struct err reset_err = ERR_INIT;
-    char text[2][16];
     int statement_ms = statement_timeout_ms == DB_NO_TIMEOUT ? 0 : statement_timeout_ms;
     int lock_ms = lock_timeout_ms == DB_NO_TIMEOUT ? 0 : lock_timeout_ms;
 
-    /* libpq 15 writes at each Sync. A pooler keeps the session with us while answers are due, so the first answer is
-     * held back until the rest has surely arrived there. */
-    const char *set = db->server.pooled ? "select pg_catalog.set_config('statement_timeout', $1, false), "
-                                          "pg_catalog.set_config('lock_timeout', $2, false), pg_catalog.pg_sleep(0.1)"
-                                        : "select pg_catalog.set_config('statement_timeout', $1, false), "
-                                          "pg_catalog.set_config('lock_timeout', $2, false)";
-
-    assert(db->flight_count == 0);
-    snprintf(text[0], sizeof text[0], "%d", statement_ms);
-    snprintf(text[1], sizeof text[1], "%d", lock_ms);
-    params_add_text(&params, text[0]);
-    params_add_text(&params, text[1]);
-
-    enum rc rc = send_group(db, GROUP_BARE, set, &params, 1, err);
-    if (rc == RC_OK)
-        rc = send_group(db, GROUP_BARE, sql, NULL, 1, err);
-    if (rc == RC_OK)
-        rc = send_group(db, GROUP_BARE, "reset statement_timeout", NULL, 1, err);
-    if (rc == RC_OK)
-        rc = send_group(db, GROUP_BARE, "reset lock_timeout", NULL, 1, err);
-    params_clear(&params);
-    if (rc != RC_OK) {
-        db->flight_count = 0; /* the connection is lost, and with it the answers */
-        return rc;
-    }
-
-    rc = receive_next(db, patience(db), NULL, err);
-    enum rc main_rc = receive_next(db, statement_ms == 0 ? 0 : (int64_t)statement_ms + ANSWER_GRACE_MS, NULL,
-                                   rc == RC_OK ? err : &reset_err);
-    rc = rc == RC_OK ? main_rc : rc;
-    /* The resets follow whatever became of the statement; a raised stop flag must not take them along. */
-    const atomic_bool *stop = db->stop;
-    db->stop = NULL;
-    while (db->flight_count > 0)
-        (void)receive_next(db, patience(db), NULL, &reset_err);
-    db->stop = stop;
-    return rc;
+    assert(db->flight_count == 0 && !in_transaction(db));
+    if (!db_alive(db))
+        return connection_lost(err);
+    return db->server.pooled ? exec_raw_pooled(db, sql, statement_ms, lock_ms, err)
+                             : exec_raw_direct(db, sql, statement_ms, lock_ms, err);
 }
 
 /* --- transactions of several statements --- */
@@ -393,10 +464,9 @@ db_exec_raw(struct db *db, const char *sql, int statement_timeout_ms, int lock_t
 enum rc
 db_begin(struct db *db, struct err *err)
 {
-    assert(db->flight_count == 0);
+    assert(db->flight_count == 0 && !in_transaction(db));
     if (!db_alive(db))
-        return err_set(err, RC_RETRY, ERR_UNREACHABLE, "the connection to the database was lost");
-    assert(PQtransactionStatus(db->conn) == PQTRANS_IDLE);
+        return connection_lost(err);
 
     bool queued = queue_command(db, "begin isolation level read committed read write", NULL, 1) &&
                   queue_prelude(db, strbuf_text(&db->prelude_begin)) && PQpipelineSync(db->conn) == 1;
@@ -426,7 +496,7 @@ db_commit(struct db *db, struct err *err)
 void
 db_rollback(struct db *db)
 {
-    if (!db_alive(db) || db->flight_count > 0 || PQtransactionStatus(db->conn) == PQTRANS_IDLE)
+    if (!db_alive(db) || !in_transaction(db))
         return;
     const atomic_bool *stop = db->stop;
     struct err ignored = ERR_INIT;
@@ -444,7 +514,7 @@ run_script(struct db *db, const char *sql, struct err *err)
     struct wait wait = wait_start(patience(db));
 
     if (!db_alive(db))
-        return err_set(err, RC_RETRY, ERR_UNREACHABLE, "the connection to the database was lost");
+        return connection_lost(err);
     if (PQexitPipelineMode(db->conn) != 1 || PQsendQuery(db->conn, sql) != 1 || flush(db, NULL) != RC_OK) {
         rc = answer_failed(db, NULL, err);
         db_lose(db);
@@ -482,7 +552,7 @@ enum rc
 db_script(struct db *db, const char *sql, struct err *err)
 {
     assert(db->flight_count == 0);
-    if (db->conn != NULL && PQtransactionStatus(db->conn) != PQTRANS_IDLE)
+    if (in_transaction(db))
         return run_script(db, sql, err);
 
     enum rc rc = db_begin(db, err);

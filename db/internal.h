@@ -31,6 +31,7 @@ struct db {
     int statement_timeout_ms; /* 0: none */
     int lock_timeout_ms;      /* 0: none */
     const atomic_bool *stop;
+    bool leave_on_stop;          /* give the connection up instead of cancelling */
     struct strbuf prelude;       /* the command that makes the settings of one transaction */
     struct strbuf prelude_begin; /* the same for db_begin */
 
