@@ -8,7 +8,7 @@
 const struct option_spec global_options[] = {
     {.name = "database-url",
      .value = "URL",
-     .line = "the database; without it PGHOST, PGDATABASE, ... count, as for psql",
+     .line = "the database; otherwise PG* as for psql",
      .variables = {"REEMBED_DATABASE_URL", "DATABASE_URL"}},
     {.name = "log-format", .value = "text|json", .line = "of the log on stderr", .variables = {"REEMBED_LOG_FORMAT"}},
     {.name = "log-level",

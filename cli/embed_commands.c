@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
-#include "cli/exit_code.h"
+#include "coordinator/exit_code.h"
 #include "cli/text_lines.h"
 #include "coordinator/migration_file.h"
 #include "embed/embedder.h"

@@ -61,7 +61,7 @@ format_bytes(double bytes, char out[FORMAT_SIZE])
 const char *
 format_duration(double seconds, char out[FORMAT_SIZE])
 {
-    if (!(seconds > 0)) {
+    if (!(seconds >= 0.05)) {
         (void)snprintf(out, FORMAT_SIZE, "0 s");
         return out;
     }

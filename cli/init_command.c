@@ -1,5 +1,5 @@
 /* init: the schema, and rights for two usual roles. */
-#include "cli/exit_code.h"
+#include "coordinator/exit_code.h"
 #include "cli/session.h"
 #include "cli/statements.h"
 #include "db/schema.h"

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "cli/command.h"
-#include "cli/exit_code.h"
+#include "coordinator/exit_code.h"
 #include "cli/signals.h"
 
 static atomic_bool stop;
@@ -21,21 +21,32 @@ is_secret_word(const char *word)
     return strstr(word, "://") != NULL || strcasestr(word, "password=") != NULL;
 }
 
+static void
+free_words(char **words)
+{
+    for (size_t i = 0; words != NULL && words[i] != NULL; i++)
+        free(words[i]);
+    free(words);
+}
+
 /* Copies argv without the program's name, then overwrites what others could read in the process title. NULL: out of
- * memory. The copies live as long as the process. */
-static const char **
+ * memory. */
+static char **
 take_words(int argc, char **argv)
 {
-    const char **words = calloc((size_t)argc + 1, sizeof *words);
+    char **words = calloc((size_t)argc + 1, sizeof *words);
     bool is_url = false;
 
     if (words == NULL)
         return NULL;
     for (int i = 1; i < argc; i++) {
         static const char option[] = "--database-url";
-        words[i - 1] = strdup(argv[i]);
-        if (words[i - 1] == NULL)
+        /* "reembed help run" is "reembed --help run". */
+        words[i - 1] = strdup(i == 1 && strcmp(argv[i], "help") == 0 ? "--help" : argv[i]);
+        if (words[i - 1] == NULL) {
+            free_words(words);
             return NULL;
+        }
         if (is_url)
             memset(argv[i], '*', strlen(argv[i]));
         else if (strncmp(argv[i], option, sizeof option - 1) == 0 && argv[i][sizeof option - 1] == '=')
@@ -196,17 +207,16 @@ main(int argc, char **argv)
     enum log_format format = LOG_TEXT;
 
     signals_block();
-    const char **words = take_words(argc, argv);
+    char **words = take_words(argc, argv);
     if (words == NULL) {
         (void)err_memory(&err);
         report(&err, format);
         return EXIT_UNEXPECTED;
     }
     size_t count = argc > 0 ? (size_t)argc - 1 : 0;
-    if (count > 0 && strcmp(words[0], "help") == 0)
-        words[0] = "--help";
     log_open(LOG_TEXT, LOG_INFO);
-    int code = run(words, count, &err, &format);
+    int code = run((const char *const *)words, count, &err, &format);
     report(&err, format);
+    free_words(words);
     return code;
 }

@@ -1,7 +1,7 @@
 /* pause, resume, cancel, cutover, rollback, finalize: one SQL function each, then how things stand. */
 #include <string.h>
 
-#include "cli/exit_code.h"
+#include "coordinator/exit_code.h"
 #include "cli/session.h"
 #include "cli/statements.h"
 #include "cli/status_text.h"

@@ -56,7 +56,7 @@ progress_line(const struct progress_view *view, size_t width, bool utf8, struct 
         strbuf_puts(line, " ");
         bar_draw(line, bar, share_of(view), flipped || view->index_share >= 0 ? -1 : view->threshold, utf8);
     }
-    strbuf_printf(line, " %s", format_share(share_of(view), text));
+    strbuf_printf(line, " %6s", format_share(share_of(view), text));
 
     if (view->throughput >= 0 && view->index_share < 0)
         add_field(line, width, format_rate(view->throughput, text));

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "cli/exit_code.h"
+#include "coordinator/exit_code.h"
 #include "cli/format.h"
 #include "cli/session.h"
 #include "cli/statements.h"

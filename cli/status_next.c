@@ -82,7 +82,7 @@ status_print_next(const struct output *out, const cJSON *status, const cJSON *mo
         next_in_progress(out, status, id);
     else if (strcmp(state, "paused") == 0)
         output_next(out, "go on: reembed resume %s%s; or give up: reembed cancel %s", id,
-                    json_number(status, "workers", 0) > 0 ? "" : ", then reembed run FILE", id);
+                    status_workers(status) > 0 ? "" : ", then reembed run FILE", id);
     else if (strcmp(state, "failed") == 0)
         output_next(out, "remove the cause, then: reembed run FILE; or give up: reembed cancel %s", id);
     else if (strcmp(state, "completed") == 0)

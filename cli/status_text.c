@@ -51,6 +51,13 @@ print_label(const struct output *out, const char *label)
     output_print(out, "%s%-*s%s", style_on(out, STYLE_DIM), LABEL_WIDTH, label, style_off(out, STYLE_DIM));
 }
 
+/* A label whose lines follow below it. */
+static void
+print_heading(const struct output *out, const char *label)
+{
+    output_print(out, "%s%s%s\n", style_on(out, STYLE_DIM), label, style_off(out, STYLE_DIM));
+}
+
 /* Text that came from a person or a document. */
 static void
 print_foreign(const struct output *out, const char *text)
@@ -71,7 +78,7 @@ status_state(const cJSON *status, struct strbuf *text)
     for (const char *c = state == NULL ? "unknown" : state; *c != '\0'; c++)
         strbuf_putc(text, *c == '_' ? ' ' : *c);
     if (stage != NULL && state != NULL && strcmp(state, "in_progress") == 0)
-        strbuf_printf(text, ": %s", stage);
+        strbuf_printf(text, " (%s)", stage);
 }
 
 static enum style
@@ -110,6 +117,17 @@ bar_draw(struct strbuf *text, size_t width, double share, double threshold, bool
     strbuf_puts(text, utf8 ? "▏" : "]");
 }
 
+size_t
+status_workers(const cJSON *status)
+{
+    const cJSON *worker = NULL;
+    size_t alive = 0;
+    cJSON_ArrayForEach (worker, cJSON_GetObjectItemCaseSensitive(status, "workers")) {
+        alive += json_true(worker, "alive") ? 1 : 0;
+    }
+    return alive;
+}
+
 /* --- the lines --- */
 
 static void
@@ -128,9 +146,8 @@ print_head(const struct output *out, const cJSON *status)
                  style_off(out, style));
     strbuf_free(&state);
     if (reason != NULL) {
-        output_print(out, " (");
+        output_print(out, ": ");
         print_foreign(out, reason);
-        output_print(out, ")");
     }
     output_print(out, "\n");
     print_foreign(out, json_text(status, "collection"));
@@ -337,8 +354,7 @@ print_failures(const struct output *out, const cJSON *more, struct err *err)
         table_cell(table, strbuf_text(&example));
         strbuf_free(&example);
     }
-    print_label(out, "left out");
-    output_print(out, "\n");
+    print_heading(out, "left out");
     enum rc rc = table_print(table, out, LABEL_WIDTH, false, err);
     table_free(table);
     return rc;
@@ -349,7 +365,6 @@ print_workers(const struct output *out, const cJSON *status, struct err *err)
 {
     static const struct table_column columns[] = {{"", false}, {"", true}, {"", false}};
     const cJSON *worker = NULL;
-    int64_t alive = 0;
     struct table *table = table_new(columns, 3);
 
     if (table == NULL)
@@ -361,7 +376,6 @@ print_workers(const struct output *out, const cJSON *status, struct err *err)
         const char *note = json_text(worker, "note");
         if (!json_true(worker, "alive"))
             continue;
-        alive++;
         (void)snprintf(place, sizeof place, "%.255s pid %lld", json_text(worker, "host"),
                        (long long)count_of(worker, "pid"));
         (void)snprintf(done, sizeof done, "%s done", format_count(count_of(worker, "processed"), count));
@@ -370,10 +384,12 @@ print_workers(const struct output *out, const cJSON *status, struct err *err)
         table_cell(table, note);
     }
     enum rc rc = RC_OK;
-    if (alive > 0 || is_state(status, "in_progress")) {
-        print_label(out, "workers");
-        output_print(out, "%s\n", alive == 0 ? "none is alive" : "");
+    if (status_workers(status) > 0) {
+        print_heading(out, "workers");
         rc = table_print(table, out, LABEL_WIDTH, false, err);
+    } else if (is_state(status, "in_progress")) {
+        print_label(out, "workers");
+        output_print(out, "none is alive\n");
     }
     table_free(table);
     return rc;
@@ -398,8 +414,7 @@ status_print(const struct output *out, const cJSON *status, const cJSON *more, s
     print_spent(out, status);
     print_routing(out, status, more);
     if (gates_matter(status)) {
-        print_label(out, "gates");
-        output_print(out, "\n");
+        print_heading(out, "gates");
         rc = status_print_gates(out, status, LABEL_WIDTH, err);
     }
     if (rc == RC_OK)
@@ -428,11 +443,10 @@ status_print_brief(const struct output *out, const cJSON *status)
     strbuf_free(&state);
     const char *reason = json_text(status, "reason");
     if (reason != NULL) {
-        output_print(out, " (");
+        output_print(out, ": ");
         print_foreign(out, reason);
-        output_print(out, ")");
     }
-    output_print(out, ", %s of %s %s embedded", format_count(count_of(status, "processed"), processed),
+    output_print(out, "\n%s of %s %s embedded", format_count(count_of(status, "processed"), processed),
                  format_count(documents, total), plural(documents, "document", "documents"));
     if (skipped > 0)
         output_print(out, ", %s skipped", format_count(skipped, total));

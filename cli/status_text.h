@@ -14,7 +14,7 @@
 /* Where is it, how fast, when done, who answers queries, what blocks the flip, what failed; without the next step. */
 enum rc status_print(const struct output *out, const cJSON *status, const cJSON *more, struct err *err);
 
-/* Two lines: state and counts, routing. What an operation leaves behind. */
+/* Three lines: state, counts, routing. What an operation leaves behind. */
 void status_print_brief(const struct output *out, const cJSON *status);
 
 /* A mark, the name and the figure of each gate. */
@@ -23,7 +23,10 @@ enum rc status_print_gates(const struct output *out, const cJSON *status, size_t
 /* The line "next: ...". */
 void status_print_next(const struct output *out, const cJSON *status, const cJSON *more);
 
-/* "in progress", "rolled back": a state without underscores, with the stage where there is one. */
+/* How many of the workers are alive. */
+size_t status_workers(const cJSON *status);
+
+/* "in progress (backfill)", "rolled back": a state without underscores, with the stage where there is one. */
 void status_state(const cJSON *status, struct strbuf *text);
 
 /* Appends a bar of `width` columns: `share` filled, a mark at `threshold` (< 0: none). */

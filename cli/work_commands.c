@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/exit_code.h"
+#include "coordinator/exit_code.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/session.h"

@@ -1,4 +1,4 @@
-#include "cli/exit_code.h"
+#include "coordinator/exit_code.h"
 
 #include <string.h>
 

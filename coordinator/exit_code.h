@@ -1,6 +1,6 @@
-/* cli/exit_code.h - what the process says when it ends. The codes themselves: coordinator/commands.h. */
-#ifndef REEMBED_CLI_EXIT_CODE_H
-#define REEMBED_CLI_EXIT_CODE_H
+/* coordinator/exit_code.h - what the process says when it ends. The codes themselves: coordinator/commands.h. */
+#ifndef REEMBED_COORDINATOR_EXIT_CODE_H
+#define REEMBED_COORDINATOR_EXIT_CODE_H
 
 #include "base/err.h"
 #include "coordinator/commands.h"
