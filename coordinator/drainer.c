@@ -492,5 +492,6 @@ drainer_thread(void *argument)
     db_close(d.db);
     pthread_cond_destroy(&d.returned);
     pthread_mutex_destroy(&d.mutex);
+    atomic_fetch_sub(&d.run->threads_busy, 1);
     return NULL;
 }

@@ -8,7 +8,7 @@
 #include "db/statements.h"
 #include "db/template.h"
 
-#define VALUES 12
+#define VALUES 14
 
 /* A value that must be there: the facts come from our own tables. */
 static const char *
@@ -56,6 +56,8 @@ render_space(struct arena *arena, struct space *space, struct template_value *va
 {
     values[6].sql = space->table; /* {target} */
     values[8].sql = vector;
+    if (!(space->canary_check = render(arena, sql_canary_check, values, err)))
+        return false;
     if (space->side)
         return (space->list = render(arena, sql_drain_list, values, err)) &&
                (space->read = render(arena, sql_drain_read, values, err)) &&
@@ -89,6 +91,8 @@ render_all(struct migration *m, const PGresult *facts, struct err *err)
         {"source", m->source.table},
         {"source_id", m->source.id ? copy_fact(arena, facts, "source_id") : NULL},
         {"source_column", m->source.id ? copy_fact(arena, facts, "source_column") : NULL},
+        {"vector_schema", arena_printf(arena, "\"%s\"", schema)},
+        {"vector_type", vector[0]},
     };
 
     for (size_t i = 0; i < 9; i++) {
@@ -107,8 +111,6 @@ render_all(struct migration *m, const PGresult *facts, struct err *err)
            (m->chunk_read = render(arena, sql_chunk_read, values, err)) &&
            (m->chunk_write = render(arena, sql_chunk_write, values, err)) &&
            (m->chunk_fence = render(arena, sql_chunk_fence, values, err)) &&
-           (m->changes_highest = render(arena, sql_changes_highest, values, err)) &&
-           (m->changes_older = render(arena, sql_changes_older, values, err)) &&
            (m->changes_highest = render(arena, sql_changes_highest, values, err)) &&
            (m->changes_older = render(arena, sql_changes_older, values, err)) &&
            (m->sweep_bound = render(arena, sql_sweep_bound, values, err)) &&
@@ -146,13 +148,14 @@ migration_load(struct db *db, const char *id, struct migration **ret_migration, 
     read_space(m->arena, facts, "target", &m->target);
     read_space(m->arena, facts, "source", &m->source);
     if (m->target.id) {
-        m->target.side = m->target.kept = true;
+        m->target.side = true;
+        m->target.captured = result_bool(facts, 0, "target_captured");
         m->index_method = copy_fact(m->arena, facts, "index_method");
         m->metric = copy_fact(m->arena, facts, "target_metric");
     }
     if (m->source.id) {
         m->source.side = result_bool(facts, 0, "source_side");
-        m->source.kept = result_bool(facts, 0, "source_kept");
+        m->source.captured = result_bool(facts, 0, "source_captured");
         m->source.in_documents = result_bool(facts, 0, "source_in_documents");
         m->source.not_null = result_bool(facts, 0, "source_not_null");
     }

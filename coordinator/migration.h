@@ -23,7 +23,7 @@ struct space {
     const char *model;
     const char *table;
     bool side;
-    bool kept; /* workers keep it current */
+    bool captured; /* changes are recorded for it: workers keep it current */
     bool in_documents;
     bool not_null; /* plain: the column refuses NULL */
     enum vector_kind kind;
@@ -31,9 +31,10 @@ struct space {
 
     const char *list;  /* drain_list */
     const char *read;  /* drain_read, or plain_read */
-    const char *same;  /* side only, as all below but `write` */
+    const char *same;  /* side only */
     const char *write; /* drain_write, plain_write_column or plain_write_table */
     const char *truncate_expand;
+    const char *canary_check;
     const char *purge;
 };
 
@@ -55,8 +56,6 @@ struct migration {
     const char *chunk_read;
     const char *chunk_write;
     const char *chunk_fence;
-    const char *changes_highest;
-    const char *changes_older;
     const char *changes_highest;
     const char *changes_older;
     const char *sweep_bound;

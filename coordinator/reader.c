@@ -279,5 +279,7 @@ reader_thread(void *argument)
     if (rc != RC_OK && rc != RC_CLOSED)
         run_stop(run, STOP_FAILED, rc, &err);
     db_close(db);
+    atomic_store(&run->reader_done, true);
+    atomic_fetch_sub(&run->threads_busy, 1);
     return NULL;
 }

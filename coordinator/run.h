@@ -64,6 +64,9 @@ struct run {
     atomic_bool drain_allowed; /* dual_write, or the backfill is done, or queries went over */
     atomic_bool keep_only;     /* completed: only changes are drained */
     atomic_bool flipped;
+    atomic_bool reader_done;   /* the reader has returned */
+    atomic_int threads_busy;   /* reader, drainers, finisher: not returned yet */
+    atomic_int writers_busy;
 
     pthread_mutex_t mutex;  /* of all below */
     pthread_cond_t changed; /* something that a waiting thread may look for */

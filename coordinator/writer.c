@@ -527,5 +527,6 @@ writer_thread(void *argument)
         params_clear(&w.groups[i].params);
     free(w.chunks);
     db_close(w.db);
+    atomic_fetch_sub(&run->writers_busy, 1);
     return NULL;
 }

@@ -65,14 +65,14 @@ struct document_result {
 };
 
 /* Attempts of one request, the first one counted, with full jitter between first_ms and cap_ms. */
-struct retry_policy {
+struct request_retry {
     unsigned attempts; /* 0: 6 */
     int64_t first_ms;  /* 0: 500 */
     int64_t cap_ms;    /* 0: 30,000; a longer Retry-After is obeyed nevertheless */
 };
 
 struct embed_policy {
-    struct retry_policy retry;
+    struct request_retry retry;
 
     /* A short text that every working model embeds, without a prefix. NULL: the batch itself is the only evidence: a
      * batch of two or more texts that are all refused alone with the same status ends with RC_HALT. */

@@ -11,6 +11,7 @@ struct pool {
     struct queue *queue;
     pthread_t *threads;
     size_t started;
+    atomic_size_t busy;  /* tasks submitted and not given back */
     atomic_bool stopped; /* what still waits in the queue is given back unopened */
 };
 
@@ -83,6 +84,7 @@ work(void *argument)
         struct embed_task *task = item;
         task->rc = atomic_load(&worker.pool->stopped) ? RC_CLOSED : run_task(&worker, task);
         task->done(task);
+        atomic_fetch_sub(&worker.pool->busy, 1);
     }
     for (size_t i = 0; i < POOL_MAX_EMBEDDERS; i++)
         embed_session_close(worker.sessions[i]);
@@ -124,7 +126,19 @@ out:
 enum rc
 pool_submit(struct pool *pool, struct embed_task *task)
 {
-    return queue_push(pool->queue, task, task->urgent);
+    bool urgent = task->urgent;
+
+    atomic_fetch_add(&pool->busy, 1); /* before the push: from then on the task is not ours */
+    enum rc rc = queue_push(pool->queue, task, urgent);
+    if (rc != RC_OK)
+        atomic_fetch_sub(&pool->busy, 1);
+    return rc;
+}
+
+bool
+pool_idle(struct pool *pool)
+{
+    return atomic_load(&pool->busy) == 0;
 }
 
 void

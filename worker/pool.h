@@ -61,6 +61,9 @@ enum rc pool_submit(struct pool *pool, struct embed_task *task);
  * it is finished or the policy's cancel flag is raised. Does not wait. */
 void pool_stop(struct pool *pool);
 
+/* No task waits and none is being embedded. Any thread. */
+bool pool_idle(struct pool *pool);
+
 /* pool_stop, then waits for the threads. NULL is fine; returns NULL. */
 struct pool *pool_close(struct pool *pool);
 

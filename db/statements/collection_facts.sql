@@ -1,6 +1,7 @@
 -- What the statements need to know of a migration.  $1 migration id
 SELECT m.number, m.migration_id, m.collection, m.state, m.stage, m.source_space, m.target_space, m.bound IS NOT NULL AS has_documents,
-       c.docs_table, c.docs_alias, c.id_column, c.id_type, c.content, c.filter, c.changes_table, c.captured, c.query_space,
+       c.docs_table, c.docs_alias, c.id_column, c.id_type, c.content, c.filter, c.changes_table, c.query_space,
+       coalesce(m.target_space = ANY (c.captured), false) AS target_captured, coalesce(m.source_space = ANY (c.captured), false) AS source_captured,
        t.table_name AS target_table, t.vector_type AS target_type, t.dimensions AS target_dimensions, t.metric AS target_metric,
        t.index_name, t.index_method, t.model AS target_model,
        s.table_name AS source_table, s.id_column AS source_id, s.vector_column AS source_column, s.vector_type AS source_type,

@@ -1,6 +1,6 @@
 -- Exact, one way: documents of lo < id <= hi whose vector is not current. What nobody has noted yet goes into the change
 -- log, so the drainer settles it. Also counts, so that one walk measures the coverage.
--- $1 lo (NULL: from the start)  $2 hi (NULL: to the end)  $3 space  $4 migration number
+-- $1 lo (NULL: from the start)  $2 hi (NULL: to the end)  $3 space  $4 migration number  $5 note, or only count
 WITH d AS MATERIALIZED (
   SELECT w.id, t.content_hash = w.h AS current, f.kind
   FROM (SELECT {id} AS id, md5(coalesce({content}, ''))::uuid AS h FROM {docs} AS {alias}
@@ -10,7 +10,7 @@ WITH d AS MATERIALIZED (
         AND (f.content_hash IS NULL OR f.content_hash = w.h)),
 noted AS (
   INSERT INTO {changes} (space_id, doc_id)
-  SELECT $3, d.id FROM d WHERE d.current IS NOT TRUE AND d.kind IS NULL
+  SELECT $3, d.id FROM d WHERE $5 AND d.current IS NOT TRUE AND d.kind IS NULL
     AND NOT EXISTS (SELECT 1 FROM {changes} c WHERE c.space_id = $3 AND c.doc_id = d.id)
   RETURNING 1)
 SELECT count(*) AS eligible, count(*) FILTER (WHERE current) AS current,

@@ -469,7 +469,7 @@ Test(worker_embed, retries_what_may_pass_and_then_gives_the_batch_back)
 Test(worker_embed, waits_as_long_as_the_provider_asks)
 {
     script.overload_once = 1;
-    t.policy.retry = (struct retry_policy){.attempts = 3, .first_ms = 10, .cap_ms = 20};
+    t.policy.retry = (struct request_retry){.attempts = 3, .first_ms = 10, .cap_ms = 20};
     set_plain(3);
     cr_assert_eq(run(3), RC_OK);
     cr_assert_eq(t.longest_wait, 1234);
@@ -539,7 +539,7 @@ Test(worker_embed, a_wait_of_its_own_ends_when_cancelled)
 {
     atomic_store(&t.cancel, false);
     t.policy.wait = NULL;
-    t.policy.retry = (struct retry_policy){.attempts = 3, .first_ms = 1, .cap_ms = 2};
+    t.policy.retry = (struct request_retry){.attempts = 3, .first_ms = 1, .cap_ms = 2};
     script.down_from = 1;
     set_plain(1);
     cr_assert_eq(run(1), RC_RETRY);

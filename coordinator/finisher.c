@@ -1,0 +1,357 @@
+/* The finisher: what comes after the documents. One process of a migration holds its lease; the order is always
+ *
+ *   coverage near the threshold -> index -> gates -> flip -> the rest of the backfill -> exact sweep -> completed
+ *
+ * The index is built while the backfill goes on, unless what is left of the backfill would take less time than the
+ * build: inserting into an HNSW index costs five times what building it afterwards does. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "coordinator/index_build.h"
+#include "coordinator/run.h"
+#include "coordinator/sweep.h"
+#include "db/result.h"
+#include "db/statements.h"
+
+#define LOOK_MS 200
+#define INDEX_SECS_A_DOCUMENT 0.0006 /* HNSW, m 16, 384 dimensions, one core: bench/README */
+
+struct stand {
+    bool in_progress;
+    bool flipped;
+    bool indexed;
+    bool counted;
+    bool backfilled;
+    bool sweep_clean;
+    double coverage;
+    double eta_secs; /* < 0: unknown */
+    int64_t total;
+    int64_t failed;
+};
+
+struct finisher {
+    struct run *run;
+    struct db *db;
+    int64_t claimed_ms;
+    int64_t measured_ms; /* of the last exact measurement for the gate; 0: never */
+    int64_t swept_ms;
+    int64_t sweep_from;  /* highest number in the change log when the last sweep began */
+    bool swept;          /* the last sweep noted nothing; its changes may still wait */
+};
+
+static enum rc
+exec(struct finisher *f, const char *sql, const struct params *params, PGresult **ret_result, struct err *err)
+{
+    return run_exec(f->run, f->db, sql, params, ret_result, err);
+}
+
+static enum rc
+claim_finish(struct finisher *f, bool *ret_mine, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+    int64_t lease = f->run->lease_ms < 2000 ? 2000 : f->run->lease_ms;
+    enum rc rc;
+
+    *ret_mine = f->claimed_ms != 0 && clock_now_ms() - f->claimed_ms < lease / 3;
+    if (*ret_mine)
+        return RC_OK;
+    params_add_text(&params, f->run->migration->id);
+    params_add_uuid(&params, f->run->worker_id);
+    params_add_interval_ms(&params, lease);
+    rc = exec(f, "SELECT reembed.claim_finish($1, $2, $3) AS mine", &params, &result, err);
+    params_clear(&params);
+    if (rc == RC_OK)
+        *ret_mine = result_bool(result, 0, "mine");
+    f->claimed_ms = rc == RC_OK && *ret_mine ? clock_now_ms() : 0;
+    PQclear(result);
+    return rc;
+}
+
+static enum rc
+look(struct finisher *f, struct stand *ret_stand, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *r = NULL;
+    enum rc rc;
+
+    params_add_text(&params, f->run->migration->id);
+    rc = exec(f, sql_migration_stand, &params, &r, err);
+    params_clear(&params);
+    if (rc != RC_OK)
+        return rc;
+    *ret_stand = (struct stand){
+        .in_progress = strcmp(result_string(r, 0, "state"), "in_progress") == 0,
+        .flipped = result_bool(r, 0, "flipped"),
+        .indexed = result_bool(r, 0, "indexed"),
+        .counted = result_bool(r, 0, "counted"),
+        .backfilled = result_bool(r, 0, "backfilled"),
+        .sweep_clean = result_bool(r, 0, "sweep_clean"),
+        .coverage = result_float64(r, 0, "effective_coverage"),
+        .eta_secs = result_is_null(r, 0, "eta_secs") ? -1 : result_float64(r, 0, "eta_secs"),
+        .total = result_int64(r, 0, "total"),
+        .failed = result_int64(r, 0, "failed"),
+    };
+    PQclear(r);
+    return RC_OK;
+}
+
+static enum rc
+enter_stage(struct finisher *f, const char *stage, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    enum rc rc;
+
+    params_add_text(&params, f->run->migration->id);
+    params_add_text(&params, stage);
+    rc = exec(f, "SELECT reembed.enter_stage($1, $2)", &params, NULL, err);
+    params_clear(&params);
+    return rc;
+}
+
+/* --- the exact sweep --- */
+
+static enum rc
+exec_for_sweep(void *context, struct db *db, const char *sql, const struct params *params, PGresult **ret_result,
+               struct err *err)
+{
+    struct finisher *f = context;
+    return run_exec(f->run, db, sql, params, ret_result, err);
+}
+
+static bool
+still_mine(void *context)
+{
+    struct finisher *f = context;
+    struct err ignored = ERR_INIT;
+    bool mine = false;
+
+    return !run_stopping(f->run) && claim_finish(f, &mine, &ignored) == RC_OK && mine;
+}
+
+static enum rc
+highest_change(struct finisher *f, int64_t *ret_highest, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+    enum rc rc;
+
+    params_add_int8(&params, f->run->migration->target.id);
+    rc = exec(f, f->run->migration->changes_highest, &params, &result, err);
+    params_clear(&params);
+    if (rc == RC_OK)
+        *ret_highest = result_int64(result, 0, "highest");
+    PQclear(result);
+    return rc;
+}
+
+static enum rc
+changes_waiting(struct finisher *f, int64_t highest, bool *ret_waiting, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+    enum rc rc;
+
+    params_add_int8(&params, f->run->migration->target.id);
+    params_add_int8(&params, highest);
+    rc = exec(f, f->run->migration->changes_older, &params, &result, err);
+    params_clear(&params);
+    if (rc == RC_OK)
+        *ret_waiting = result_bool(result, 0, "waiting");
+    PQclear(result);
+    return rc;
+}
+
+static enum rc
+record(struct finisher *f, const struct sweep_counts *counts, bool clean, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    enum rc rc;
+
+    params_add_text(&params, f->run->migration->id);
+    params_add_uuid(&params, f->run->worker_id);
+    params_add_int8(&params, counts->eligible);
+    params_add_int8(&params, counts->current);
+    params_add_int8(&params, counts->excused);
+    params_add_bool(&params, clean);
+    rc = exec(f, "SELECT reembed.record_sweep($1, $2, $3, $4, $5, $6)", &params, NULL, err);
+    params_clear(&params);
+    return rc;
+}
+
+/* Sweeps, and waits until the changes that were there when it began are applied. The sweep is clean when it found
+ * nothing that nobody had noted; constant writes don't delay it. */
+static enum rc
+sweep_until_clean(struct finisher *f, struct err *err)
+{
+    struct sweep_counts counts;
+    bool waiting = true;
+    enum rc rc;
+
+    for (int round = 0; !run_stopping(f->run); round++) {
+        if ((rc = highest_change(f, &f->sweep_from, err)) != RC_OK)
+            return rc;
+        rc = sweep(f->db, f->run->migration, true, exec_for_sweep, still_mine, f, &counts, err);
+        if (rc != RC_OK)
+            return rc;
+        f->measured_ms = clock_now_ms();
+        if (counts.noted > 0)
+            log_event(LOG_INFO, "the sweep found documents to repair", LF_INT("documents", counts.noted),
+                      LF_INT("orphaned", counts.orphaned), LF_INT("round", round + 1));
+        while (!run_stopping(f->run)) {
+            if ((rc = changes_waiting(f, f->sweep_from, &waiting, err)) != RC_OK)
+                return rc;
+            if (!waiting)
+                break;
+            if (!still_mine(f))
+                return RC_CLOSED;
+            run_sleep(f->run, 20);
+        }
+        if (run_stopping(f->run))
+            break;
+        if ((rc = record(f, &counts, counts.noted == 0, err)) != RC_OK || counts.noted == 0)
+            return rc;
+    }
+    return RC_CLOSED;
+}
+
+/* For the gate while the backfill is still going on: counts, and notes nothing. */
+static enum rc
+measure(struct finisher *f, struct err *err)
+{
+    struct sweep_counts counts;
+    enum rc rc = sweep(f->db, f->run->migration, false, exec_for_sweep, still_mine, f, &counts, err);
+
+    if (rc == RC_OK)
+        rc = record(f, &counts, false, err);
+    if (rc == RC_OK)
+        f->measured_ms = clock_now_ms();
+    return rc;
+}
+
+/* --- the flip and the end --- */
+
+static enum rc
+try_cutover(struct finisher *f, bool *ret_flipped, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+    enum rc rc;
+
+    params_add_text(&params, f->run->migration->id);
+    rc = exec(f, "SELECT reembed.try_cutover($1) AS flipped", &params, &result, err);
+    params_clear(&params);
+    if (rc == RC_OK && (*ret_flipped = result_bool(result, 0, "flipped"))) {
+        atomic_store(&f->run->flipped, true);
+        atomic_store(&f->run->drain_allowed, true);
+        log_event(LOG_INFO, "queries go to the target", LF_STR("model", f->run->migration->target.model));
+    }
+    PQclear(result);
+    /* a gate that stopped holding between two looks is not an error */
+    return rc == RC_REFUSED ? RC_OK : rc;
+}
+
+static enum rc
+complete(struct finisher *f, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    enum rc rc;
+
+    params_add_text(&params, f->run->migration->id);
+    rc = exec(f, "SELECT reembed.complete($1)", &params, NULL, err);
+    params_clear(&params);
+    if (rc == RC_OK)
+        run_stop(f->run, STOP_DONE, RC_OK, NULL);
+    return rc == RC_REFUSED ? RC_AGAIN : rc; /* another process did it, or something changed: look again */
+}
+
+/* Everything is done but the flip. Waits for a gate that holds by itself in time; ends the run for the others. */
+static enum rc
+report_blocked(struct finisher *f, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+    enum rc rc;
+
+    params_add_text(&params, f->run->migration->id);
+    rc = exec(f, sql_gates_blocking, &params, &result, err);
+    params_clear(&params);
+    if (rc == RC_OK && !result_is_null(result, 0, "text") && !result_bool(result, 0, "passing")) {
+        struct err why;
+        err_set(&why, RC_REFUSED, ERR_GATE, "only the flip is left, and it is held back by %s", result_string(result, 0, "text"));
+        err_hint(&why, "reembed status %s; to flip nevertheless: reembed cutover %s --force", f->run->migration->id,
+                 f->run->migration->id);
+        run_stop(f->run, STOP_BLOCKED, RC_REFUSED, &why);
+    }
+    PQclear(result);
+    return rc;
+}
+
+static bool
+index_can_wait(const struct stand *stand)
+{
+    double build_secs = (double)stand->total * INDEX_SECS_A_DOCUMENT;
+
+    return !stand->backfilled && stand->eta_secs >= 0 && stand->eta_secs < (build_secs > 5 ? build_secs : 5);
+}
+
+static enum rc
+step(struct finisher *f, const struct stand *stand, struct err *err)
+{
+    double threshold = f->run->file->backfill.target_query_threshold;
+    bool flipped = stand->flipped;
+    enum rc rc;
+
+    if (!stand->indexed) {
+        if ((stand->coverage < threshold && !stand->backfilled) || index_can_wait(stand))
+            return RC_OK;
+        if (stand->backfilled && (rc = enter_stage(f, "index", err)) != RC_OK)
+            return rc;
+        rc = index_build(f->run, f->db, err);
+        f->claimed_ms = 0;
+        return rc == RC_AGAIN ? RC_OK : rc;
+    }
+    if (stand->backfilled && (!stand->sweep_clean || (!flipped && clock_now_ms() - f->measured_ms > 30000))) {
+        atomic_store(&f->run->drain_allowed, true);
+        if ((rc = enter_stage(f, "verify", err)) != RC_OK || (rc = sweep_until_clean(f, err)) != RC_OK)
+            return rc;
+    }
+    if (!flipped && (stand->coverage >= threshold || stand->backfilled)) {
+        if (!stand->backfilled && (f->measured_ms == 0 || clock_now_ms() - f->measured_ms > 30000) &&
+            (rc = measure(f, err)) != RC_OK)
+            return rc;
+        if ((rc = try_cutover(f, &flipped, err)) != RC_OK)
+            return rc;
+    }
+    if (!stand->backfilled)
+        return RC_OK;
+    return flipped ? complete(f, err) : report_blocked(f, err);
+}
+
+void *
+finisher_thread(void *argument)
+{
+    struct finisher f = {.run = argument};
+    struct run *run = f.run;
+    struct err err = ERR_INIT;
+    struct stand stand;
+    bool mine = false;
+    enum rc rc = run_connect(run, &f.db, &err);
+
+    while (rc == RC_OK && !run_stopping(run)) {
+        if ((rc = claim_finish(&f, &mine, &err)) == RC_OK && mine && (rc = look(&f, &stand, &err)) == RC_OK &&
+            stand.in_progress && stand.counted)
+            rc = step(&f, &stand, &err);
+        if (rc == RC_AGAIN || (rc == RC_CLOSED && !run_stopping(run)) || rc == RC_RETRY)
+            rc = rc == RC_RETRY ? run_recover(run, f.db, 0, &err) : RC_OK;
+        if (rc == RC_OK)
+            run_sleep(run, atomic_load(&run->backfill_over) ? 20 : LOOK_MS);
+    }
+    if (rc != RC_OK && rc != RC_CLOSED)
+        run_stop(run, err_is_disk_full(&err) ? STOP_PAUSED : STOP_FAILED, rc, &err);
+    db_close(f.db);
+    atomic_fetch_sub(&run->threads_busy, 1);
+    return NULL;
+}

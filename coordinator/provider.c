@@ -1,0 +1,90 @@
+#include "coordinator/provider.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "db/result.h"
+
+/* A later start of the same model gives the same vector but for rounding; other models are far below. */
+#define SAME_MODEL_COSINE 0.999
+
+const char provider_canary[] = "The canary sings every morning: a short text that tells one embedding model from another.";
+
+enum rc
+provider_open(const struct provider_options *options, const struct common_options *common, size_t dimensions,
+              struct embedder **ret_embedder, struct err *err)
+{
+    struct provider_options with = *options;
+    enum rc rc;
+
+    /* what a folder holds is compared below, with the exit code of a provider that gives other dimensions */
+    with.dimensions = with.kind == PROVIDER_ONNX ? 0 : dimensions ? dimensions : options->dimensions;
+    if (common->onnxruntime && !with.library)
+        with.library = common->onnxruntime;
+    rc = embedder_open(&with, ret_embedder, err);
+    if (rc != RC_OK)
+        return rc;
+    size_t found = embedder_dimensions(*ret_embedder);
+    if (dimensions && found && found != dimensions) {
+        *ret_embedder = embedder_close(*ret_embedder);
+        rc = err_set(err, RC_HALT, ERR_PROVIDER, "model %s gives vectors of %zu dimensions, the space has %zu",
+                     options->model ? options->model : "(unnamed)", found, dimensions);
+        err_hint(err, "set the dimensions in the migration file to those of the model, or name the right model folder");
+    }
+    return rc;
+}
+
+enum rc
+provider_embed(struct embedder *embedder, const struct embed_policy *policy, const char *text, bool query,
+               size_t dimensions, float *vector, struct err *err)
+{
+    struct document document = {.bytes = text, .length = strlen(text), .query = query};
+    struct document_result result = {0};
+    struct embed_usage usage = {0};
+    struct embed_session *session = NULL;
+    struct arena *arena = arena_new(0);
+    enum rc rc;
+
+    if (!arena)
+        return err_memory(err);
+    if ((rc = embed_session_open(embedder, &session, err)) == RC_OK)
+        rc = embed_documents(session, policy, &document, 1, dimensions, vector, &result, &usage, arena, err);
+    if (rc == RC_OK && result.status != DOCUMENT_EMBEDDED)
+        rc = err_set(err, RC_HALT, ERR_PROVIDER, "the model refuses the text: %s", result.detail ? result.detail : "no reason given");
+    embed_session_close(session);
+    arena_free(arena);
+    return rc;
+}
+
+enum rc
+provider_check(struct embedder *embedder, const struct embed_policy *policy, const struct migration *migration,
+               const struct space *space, struct db *db, struct err *err)
+{
+    size_t dimensions = space->dimensions ? space->dimensions : embedder_dimensions(embedder);
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+    float *vector = calloc(dimensions ? dimensions : 1, sizeof *vector);
+    enum rc rc;
+
+    if (!vector)
+        return err_memory(err);
+    if ((rc = provider_embed(embedder, policy, provider_canary, false, dimensions, vector, err)) != RC_OK)
+        goto out;
+    params_add_int8(&params, space->id);
+    params_add_vector(&params, &migration->types, VECTOR_FLOAT4, vector, dimensions);
+    if ((rc = db_exec(db, space->canary_check, &params, &result, err)) != RC_OK)
+        goto out;
+    if (result_rows(result) == 1 && result_float64(result, 0, "cosine") < SAME_MODEL_COSINE) {
+        double cosine = result_float64(result, 0, "cosine");
+        rc = err_set(err, RC_HALT, ERR_PROVIDER,
+                     "another model answers under the name %s: the canary text's vector has cosine %.4f to the one this "
+                     "space was begun with",
+                     space->model, cosine);
+        err_hint(err, "put the old model, prefix and pooling back, or begin a migration under another id; nothing was stored");
+    }
+out:
+    params_clear(&params);
+    PQclear(result);
+    free(vector);
+    return rc;
+}

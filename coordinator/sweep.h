@@ -1,0 +1,33 @@
+/* coordinator/sweep.h - the exact walk over documents and target, window by window, both ways.
+ *
+ * What is missing, stale or orphaned and not noted yet goes into the change log, so that the drainer settles it. Each
+ * window is a statement of its own: no long transaction, no lock on the documents.
+ */
+#ifndef REEMBED_COORDINATOR_SWEEP_H
+#define REEMBED_COORDINATOR_SWEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "coordinator/migration.h"
+#include "db/connection.h"
+
+struct sweep_counts {
+    int64_t eligible; /* documents that should have a vector */
+    int64_t current;  /* that have one of their present content */
+    int64_t excused;  /* skipped for their present content */
+    int64_t failed;   /* failed for it */
+    int64_t noted;    /* put into the change log by this sweep */
+    int64_t orphaned; /* of the noted: vectors without a document */
+};
+
+/* Runs a statement with whatever retries its caller has. */
+typedef enum rc (*sweep_exec)(void *context, struct db *db, const char *sql, const struct params *params,
+                              PGresult **ret_result, struct err *err);
+
+/* `note` false: only measures; nothing is written. `going` (may be NULL) is asked between windows; false: RC_CLOSED. */
+enum rc sweep(struct db *db, const struct migration *migration, bool note, sweep_exec exec, bool (*going)(void *context),
+              void *context, struct sweep_counts *ret_counts, struct err *err);
+
+#endif
