@@ -47,6 +47,9 @@ DECLARE
   blocked text;
 BEGIN
   IF m.flipped_at IS NOT NULL THEN RETURN reembed.state_json(cutover.id); END IF;     -- it happens once
+  IF m.finalized_at IS NOT NULL OR m.target_space IS NULL THEN
+    PERFORM reembed.refuse(m.state, 'flipped', 'it was rolled back and finalized, its target is gone; begin a new migration under another id');
+  END IF;
   IF NOT m.counted THEN
     PERFORM reembed.refuse(m.state, 'flipped', 'the documents have not been counted yet');
   END IF;

@@ -1,0 +1,60 @@
+/* tests/db/mutants/mutants.h - the product's statements, each broken in one load-bearing place.
+ *
+ * A mutant is an edit of a statement's text that must apply exactly once; when the statement is rewritten the mutant
+ * fails to apply and has to be thought about anew. A test that the mutants pass has no teeth.
+ */
+#ifndef REEMBED_TESTS_DB_MUTANTS_H
+#define REEMBED_TESTS_DB_MUTANTS_H
+
+#include <stddef.h>
+
+enum statement {
+    CHUNK_CUT,
+    CHUNK_CLAIM,
+    CHUNK_READ,
+    CHUNK_WRITE,
+    CHUNK_RENEW,
+    CHUNK_RELEASE,
+    DRAIN_CLAIM,
+    DRAIN_LIST,
+    DRAIN_READ,
+    DRAIN_SAME,
+    DRAIN_WRITE,
+    DRAIN_RELEASE,
+    PLAIN_READ,
+    PLAIN_WRITE,
+    TRUNCATE_KICK,
+    TRUNCATE_EXPAND,
+    PURGE,
+    SWEEP_BOUND,
+    SWEEP_DOCS,
+    SWEEP_TARGET,
+    STATEMENTS
+};
+
+struct mutant {
+    const char *name;
+    const char *rule; /* that it breaks */
+    enum statement statement;
+    const char *from;
+    const char *to;
+};
+
+extern const struct mutant MUTANT_NO_FENCE;
+extern const struct mutant MUTANT_NO_DRAIN_FENCE;
+extern const struct mutant MUTANT_NO_TOKEN_GUARD;
+extern const struct mutant MUTANT_NO_DRAIN_TOKEN_GUARD;
+extern const struct mutant MUTANT_NO_TOMBSTONE;
+extern const struct mutant MUTANT_SAME_LEAVES_TOKEN;
+extern const struct mutant MUTANT_SAME_SETTLES_ALL;
+extern const struct mutant MUTANT_WRITE_SETTLES_ALL;
+extern const struct mutant MUTANT_SETTLES_UP_TO_LAST;
+extern const struct mutant MUTANT_LIST_WITHOUT_TOKEN;
+extern const struct mutant MUTANT_PURGE_BY_CLOCK;
+extern const struct mutant MUTANT_CURSOR_NOT_CHECKED;
+extern const struct mutant MUTANT_NO_KICK;
+
+/* The text with the mutant's edit; caller frees. NULL when it does not apply exactly once. `mutant` may be NULL. */
+char *mutant_apply(const struct mutant *mutant, enum statement statement, const char *text);
+
+#endif
