@@ -8,22 +8,22 @@ enum { NOT_BASE64 = 0xFF };
 static const uint8_t *
 alphabet(void)
 {
+    /* clang-format off */
     static const uint8_t values[256] = {
-#define N4  NOT_BASE64, NOT_BASE64, NOT_BASE64, NOT_BASE64
-#define N16 N4, N4, N4, N4
-        N16,        N16,        N4,         N4,         NOT_BASE64, NOT_BASE64, NOT_BASE64, 62,  NOT_BASE64, NOT_BASE64,
-        NOT_BASE64, 63,         52,         53,         54,         55,         56,         57,  58,         59,
-        60,         61,         NOT_BASE64, NOT_BASE64, N4,         NOT_BASE64, 0,          1,   2,          3,
-        4,          5,          6,          7,          8,          9,          10,         11,  12,         13,
-        14,         15,         16,         17,         18,         19,         20,         21,  22,         23,
-        24,         25,         NOT_BASE64, N4,         NOT_BASE64, 26,         27,         28,  29,         30,
-        31,         32,         33,         34,         35,         36,         37,         38,  39,         40,
-        41,         42,         43,         44,         45,         46,         47,         48,  49,         50,
-        51,         NOT_BASE64, N4,         N16,        N16,        N16,        N16,        N16, N16,        N16,
-        N16
+#define N   NOT_BASE64
+#define N16 N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N
+        N16, N16,
+        N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  62, N,  N,  N,  63,
+        52, 53, 54, 55, 56, 57, 58, 59, 60, 61, N,  N,  N,  N,  N,  N,
+        N,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14,
+        15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, N,  N,  N,  N,  N,
+        N,  26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40,
+        41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, N,  N,  N,  N,  N,
+        N16, N16, N16, N16, N16, N16, N16, N16,
 #undef N16
-#undef N4
+#undef N
     };
+    /* clang-format on */
     return values;
 }
 

@@ -291,6 +291,5 @@ dialect_same_model(const char *asked, const char *answered)
         return true;
     /* What follows must be a version, so that "e5-small" and "e5-small-multilingual" stay different. */
     const char *rest = asked_length < answered_length ? answered + asked_length : asked + answered_length;
-    return (rest[0] == '-' || rest[0] == '@' || rest[0] == ':') &&
-           (rest[1] == 'v' || (rest[1] >= '0' && rest[1] <= '9'));
+    return (rest[0] == '-' || rest[0] == '@') && (rest[1] == 'v' || (rest[1] >= '0' && rest[1] <= '9'));
 }

@@ -103,10 +103,13 @@ moment(const char *text)
     if (length >= sizeof date)
         return -1;
     memcpy(date, text, length + 1);
-    /* curl_getdate reads ISO dates once the T is a blank and fraction and zone are gone. */
-    if (length >= 19 && date[4] == '-' && date[10] == 'T') {
-        date[10] = ' ';
-        date[19] = '\0';
+    /* curl_getdate reads no hyphens: 1994-11-06T08:49:37.5Z becomes 19941106 08:49:37. */
+    if (length >= 19 && date[4] == '-' && date[7] == '-' && date[10] == 'T') {
+        memmove(date + 4, date + 5, 2);
+        memmove(date + 6, date + 8, 2);
+        date[8] = ' ';
+        memmove(date + 9, date + 11, 8);
+        date[17] = '\0';
     }
     if (strchr(date, ':') == NULL)
         return -1; /* without a time of day it would be midnight */

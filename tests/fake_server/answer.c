@@ -33,8 +33,8 @@ struct work {
     uint64_t tokens;
     bool accepts_gzip;
     bool violation;
-    const struct fault *fault;  /* of the whole request; NULL: none */
-    const char *outcome;        /* for the journal */
+    const struct fault *fault; /* of the whole request; NULL: none */
+    const char *outcome;       /* for the journal */
     int status;
 };
 
@@ -119,19 +119,32 @@ static const char *
 reason(int status)
 {
     switch (status) {
-    case 200: return "OK";
-    case 307: return "Temporary Redirect";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 404: return "Not Found";
-    case 413: return "Payload Too Large";
-    case 422: return "Unprocessable Entity";
-    case 424: return "Failed Dependency";
-    case 429: return "Too Many Requests";
-    case 500: return "Internal Server Error";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    default: return "Status";
+    case 200:
+        return "OK";
+    case 307:
+        return "Temporary Redirect";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 404:
+        return "Not Found";
+    case 413:
+        return "Payload Too Large";
+    case 422:
+        return "Unprocessable Entity";
+    case 424:
+        return "Failed Dependency";
+    case 429:
+        return "Too Many Requests";
+    case 500:
+        return "Internal Server Error";
+    case 502:
+        return "Bad Gateway";
+    case 503:
+        return "Service Unavailable";
+    default:
+        return "Status";
     }
 }
 
@@ -172,13 +185,17 @@ tell_wait(struct work *work, enum retry_style style, int64_t ms, struct strbuf *
     char date[64];
 
     switch (style) {
-    case RETRY_SECONDS: strbuf_printf(headers, "Retry-After: %lld\r\n", (long long)((ms + 999) / 1000)); break;
+    case RETRY_SECONDS:
+        strbuf_printf(headers, "Retry-After: %lld\r\n", (long long)((ms + 999) / 1000));
+        break;
     case RETRY_DATE:
         (void)gmtime_r(&until, &utc);
         (void)strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &utc);
         strbuf_printf(headers, "Retry-After: %s\r\n", date);
         break;
-    case RETRY_MS: strbuf_printf(headers, "retry-after-ms: %lld\r\n", (long long)ms); break;
+    case RETRY_MS:
+        strbuf_printf(headers, "retry-after-ms: %lld\r\n", (long long)ms);
+        break;
     case RETRY_RESET:
         strbuf_printf(headers,
                       "x-ratelimit-limit-requests: 10\r\nx-ratelimit-remaining-requests: 0\r\n"
@@ -187,7 +204,8 @@ tell_wait(struct work *work, enum retry_style style, int64_t ms, struct strbuf *
                       (long long)(ms / 1000), (long long)(ms % 1000));
         break;
     case RETRY_BODY: /* by the error's form */
-    case RETRY_NONE: break;
+    case RETRY_NONE:
+        break;
     }
     if (style == RETRY_SECONDS)
         ms = (ms + 999) / 1000 * 1000;
@@ -201,11 +219,8 @@ static void
 respond_error(struct work *work, const struct shape_error *error, int64_t limit, int64_t given, int64_t index,
               const char *headers, int64_t retry_ms)
 {
-    const struct error_values values = {.limit = limit,
-                                        .given = given,
-                                        .index = index,
-                                        .model = work->model,
-                                        .retry_ms = retry_ms};
+    const struct error_values values = {
+        .limit = limit, .given = given, .index = index, .model = work->model, .retry_ms = retry_ms};
     struct strbuf body;
 
     strbuf_init(&body, OUT_MAX);
@@ -272,8 +287,7 @@ text_of(const struct shape *shape, const cJSON *item)
 {
     if (shape->reply != REPLY_FORM_GEMINI)
         return cJSON_GetStringValue(item);
-    const cJSON *parts =
-        cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(item, "content"), "parts");
+    const cJSON *parts = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(item, "content"), "parts");
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(parts, 0), "text"));
 }
 
@@ -289,8 +303,7 @@ read_texts(struct work *work)
     work->lengths = calloc((size_t)count, sizeof *work->lengths);
     if (work->texts == NULL || work->lengths == NULL)
         return false;
-    cJSON_ArrayForEach(item, list)
-    {
+    cJSON_ArrayForEach (item, list) {
         const char *text = text_of(work->shape, item);
         if (text == NULL || *text == '\0')
             return false;
@@ -403,9 +416,9 @@ respond_huge(struct work *work, bool packed)
         gzip_put_bomb(&body, bytes);
     else
         strbuf_puts(&body, "{\"data\":[");
-    strbuf_printf(&work->answer->bytes, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%sContent-Length: %llu\r\n\r\n",
-                  packed ? "Content-Encoding: gzip\r\n" : "",
-                  (unsigned long long)(body.length + (packed ? 0 : bytes)));
+    strbuf_printf(&work->answer->bytes,
+                  "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%sContent-Length: %llu\r\n\r\n",
+                  packed ? "Content-Encoding: gzip\r\n" : "", (unsigned long long)(body.length + (packed ? 0 : bytes)));
     strbuf_add(&work->answer->bytes, strbuf_text(&body), body.length);
     work->answer->blanks = packed ? 0 : bytes;
     strbuf_free(&body);
@@ -434,7 +447,9 @@ respond_fault(struct work *work)
             respond_error(work, &error, 0, 0, 0, "", 0);
         break;
     }
-    case FAULT_QUOTA: respond_error(work, &work->shape->quota, 0, 0, 0, "", 0); break;
+    case FAULT_QUOTA:
+        respond_error(work, &work->shape->quota, 0, 0, 0, "", 0);
+        break;
     case FAULT_HTML:
         strbuf_puts(&body, "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>");
         respond(work, fault->status != 0 ? fault->status : 200, "text/html", "", &body);
@@ -446,15 +461,23 @@ respond_fault(struct work *work)
     case FAULT_REDIRECT:
         respond(work, 307, "text/plain", "Location: http://127.0.0.1:1/elsewhere?key=1\r\n", &body);
         break;
-    case FAULT_HANG: work->answer->end = END_HANG; break;
+    case FAULT_HANG:
+        work->answer->end = END_HANG;
+        break;
     case FAULT_GARBAGE:
         strbuf_puts(&body, "\x01\x02\x03 not JSON at all");
         respond(work, 200, "application/json", "", &body);
         break;
-    case FAULT_EMPTY: respond(work, 200, "application/json", "", &body); break;
+    case FAULT_EMPTY:
+        respond(work, 200, "application/json", "", &body);
+        break;
     case FAULT_BIG_BODY:
-    case FAULT_GZIP_BOMB: respond_huge(work, fault->kind == FAULT_GZIP_BOMB); break;
-    default: strbuf_free(&body); return false;
+    case FAULT_GZIP_BOMB:
+        respond_huge(work, fault->kind == FAULT_GZIP_BOMB);
+        break;
+    default:
+        strbuf_free(&body);
+        return false;
     }
     strbuf_free(&body);
     return true;
@@ -580,7 +603,7 @@ put_reply(struct work *work, struct strbuf *body)
     int64_t wrong = work->fault != NULL && work->fault->kind == FAULT_WRONG_TYPE ? work->fault->variant : -1;
 
     if (wrong == 0 || wrong >= 4) {
-        strbuf_puts(body, wrong == 0 ? "{\"data\":{\"0\":[1,2]},\"embeddings\":{\"0\":[1,2]}}"
+        strbuf_puts(body, wrong == 0   ? "{\"data\":{\"0\":[1,2]},\"embeddings\":{\"0\":[1,2]}}"
                           : wrong == 4 ? "null"
                                        : "{\"object\":\"list\"}");
         return;
@@ -611,7 +634,8 @@ put_reply(struct work *work, struct strbuf *body)
         strbuf_puts(body, "}");
         break;
     case REPLY_FORM_COHERE:
-        strbuf_printf(body, "{\"id\":\"1\",\"texts\":[\"[1\"],\"embeddings\":{\"%s\":[", work->base64 ? "base64" : "float");
+        strbuf_printf(body, "{\"id\":\"1\",\"texts\":[\"[1\"],\"embeddings\":{\"%s\":[",
+                      work->base64 ? "base64" : "float");
         put_items(work, body);
         strbuf_puts(body, "]},\"meta\":{\"api_version\":{\"version\":\"2\"}");
         if (usage)
@@ -838,7 +862,7 @@ respond_control(struct work *work, const struct http_request *request)
 
         if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "reset"))) {
             uint64_t in_flight = fake->counters.in_flight;
-            fake->counters = (struct counters){.in_flight = in_flight};
+            fake->counters = (struct counters){.in_flight = in_flight, .max_in_flight = in_flight};
             free(fake->seen.hashes);
             fake->seen = (struct seen){0};
             fake->minute_began = 0;
@@ -870,12 +894,13 @@ respond_info(struct work *work)
     struct strbuf body;
 
     strbuf_init(&body, 4096);
-    strbuf_printf(&body,
-                  "{\"model_id\":\"BAAI/bge-small-en-v1.5\",\"model_dtype\":\"float32\",\"max_concurrent_requests\":512,"
-                  "\"max_input_length\":%lld,\"max_batch_tokens\":16384,\"max_client_batch_size\":%lld,"
-                  "\"auto_truncate\":false,\"version\":\"1.7.1\"}",
-                  (long long)(work->fake->settings.max_text_tokens > 0 ? work->fake->settings.max_text_tokens : 512),
-                  (long long)limit_of(work->fake->settings.max_items, work->shape->max_items));
+    strbuf_printf(
+        &body,
+        "{\"model_id\":\"BAAI/bge-small-en-v1.5\",\"model_dtype\":\"float32\",\"max_concurrent_requests\":512,"
+        "\"max_input_length\":%lld,\"max_batch_tokens\":16384,\"max_client_batch_size\":%lld,"
+        "\"auto_truncate\":false,\"version\":\"1.7.1\"}",
+        (long long)(work->fake->settings.max_text_tokens > 0 ? work->fake->settings.max_text_tokens : 512),
+        (long long)limit_of(work->fake->settings.max_items, work->shape->max_items));
     respond(work, 200, "application/json", "", &body);
     strbuf_free(&body);
 }
@@ -945,6 +970,7 @@ fake_answer(struct fake *fake, const struct http_request *request, int64_t now, 
         respond_info(&work);
         return;
     }
+    answer->counted = true;
     work.number = ++fake->counters.requests;
     answer->delay_ms = fake->settings.latency_ms;
     if (fake->settings.jitter_ms > 0)

@@ -11,13 +11,13 @@
 #include "tests/fake_server/settings.h"
 
 struct counters {
-    uint64_t requests;    /* for embeddings */
-    uint64_t texts;       /* embedded */
-    uint64_t repeated;    /* of them, those that had been embedded before */
+    uint64_t requests; /* for embeddings */
+    uint64_t texts;    /* embedded */
+    uint64_t repeated; /* of them, those that had been embedded before */
     uint64_t tokens;
     uint64_t faults;
-    uint64_t refused;     /* answers that are not 2xx, faults included */
-    uint64_t violations;  /* requests while asked to wait */
+    uint64_t refused;    /* answers that are not 2xx, faults included */
+    uint64_t violations; /* requests while asked to wait */
     uint64_t connections;
     uint64_t in_flight, max_in_flight;
 };
@@ -42,8 +42,8 @@ struct fake {
 
 struct http_request {
     char method[8];
-    const char *path;    /* with its query */
-    const char *head;    /* all header lines, NUL-terminated */
+    const char *path; /* with its query */
+    const char *head; /* all header lines, NUL-terminated */
     const char *body;
     size_t length;
     uint64_t connection;
@@ -52,12 +52,13 @@ struct http_request {
 enum answer_end { END_KEEP, END_CLOSE, END_RESET, END_HANG };
 
 struct answer {
-    struct strbuf bytes;  /* head and body */
-    uint64_t blanks;      /* to send behind them */
+    struct strbuf bytes; /* head and body */
+    uint64_t blanks;     /* to send behind them */
     enum answer_end end;
     int64_t delay_ms;
-    int64_t drip_bytes;   /* 0: at once */
+    int64_t drip_bytes; /* 0: at once */
     int64_t drip_ms;
+    bool counted; /* a request for embeddings, not one to the control */
 };
 
 /* False when out of memory. */

@@ -14,25 +14,26 @@
 static void
 help(void)
 {
-    printf("usage: fake-embedding-server [--port N] [--config FILE] [--journal FILE] [--SETTING VALUE]...\n"
-           "\n"
-           "Listens on 127.0.0.1 and prints the port on a line of its own (port 0, the default: a free one). Vectors are\n"
-           "those of embed/hashing.h for the model's name and the text, so that a test can recompute each of them. (A\n"
-           "dialect whose requests name no model takes the setting `model`.) Ends on SIGTERM or SIGINT.\n"
-           "\n"
-           "  --port N         to listen on\n"
-           "  --config FILE    JSON object of settings; options behind it win\n"
-           "  --journal FILE   one JSON line a request: at, request, connection, texts, tokens, status, outcome,\n"
-           "                   violation, hashes (XXH64 of each text, seed 0)\n"
-           "  --SETTING VALUE  any of the settings below; value is JSON, or a string\n"
-           "\n"
-           "GET /control gives the counters, POST /control applies a JSON object of settings; {\"reset\": true} in it\n"
-           "empties the counters first. Examples:\n"
-           "\n"
-           "  fake-embedding-server --dialect tei --model m --dimensions 384 --latency-ms 20\n"
-           "  fake-embedding-server --fault '{\"kind\":\"status\",\"status\":429,\"at\":3,\"retry\":\"date\"}'\n"
-           "  fake-embedding-server --fault '{\"kind\":\"nan\",\"marker\":\"NANDOC\"}' --requests-per-minute 100\n"
-           "\n");
+    printf(
+        "usage: fake-embedding-server [--port N] [--config FILE] [--journal FILE] [--SETTING VALUE]...\n"
+        "\n"
+        "Listens on 127.0.0.1 and prints the port on a line of its own (port 0, the default: a free one). Vectors are\n"
+        "those of embed/hashing.h for the model's name and the text, so that a test can recompute each of them. (A\n"
+        "dialect whose requests name no model takes the setting `model`.) Ends on SIGTERM or SIGINT.\n"
+        "\n"
+        "  --port N         to listen on\n"
+        "  --config FILE    JSON object of settings; options behind it win\n"
+        "  --journal FILE   one JSON line a request: at, request, connection, texts, tokens, status, outcome,\n"
+        "                   violation, hashes (XXH64 of each text, seed 0)\n"
+        "  --SETTING VALUE  any of the settings below; value is JSON, or a string\n"
+        "\n"
+        "GET /control gives the counters, POST /control applies a JSON object of settings; {\"reset\": true} in it\n"
+        "empties the counters first. Examples:\n"
+        "\n"
+        "  fake-embedding-server --dialect tei --model m --dimensions 384 --latency-ms 20\n"
+        "  fake-embedding-server --fault '{\"kind\":\"status\",\"status\":429,\"at\":3,\"retry\":\"date\"}'\n"
+        "  fake-embedding-server --fault '{\"kind\":\"nan\",\"marker\":\"NANDOC\"}' --requests-per-minute 100\n"
+        "\n");
     settings_describe();
 }
 

@@ -20,7 +20,7 @@ enum {
     BLANKS = 64 * 1024,
 };
 
-#define BODY_MAX ((size_t)1 << 30)
+#define BODY_MAX   ((size_t)1 << 30)
 #define ANSWER_MAX ((size_t)2 << 30)
 
 enum stage { STAGE_READING, STAGE_WAITING, STAGE_SENDING, STAGE_HANGING };
@@ -60,7 +60,7 @@ static void
 drop(struct server *server, struct connection *connection, bool reset)
 {
     if (connection->stage != STAGE_READING)
-        server->fake->counters.in_flight--;
+        server->fake->counters.in_flight -= connection->answer.counted;
     if (reset) {
         const struct linger linger = {.l_onoff = 1, .l_linger = 0};
         (void)setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
@@ -119,7 +119,7 @@ answer_sent(struct server *server, struct connection *connection)
         drop(server, connection, end == END_RESET);
         return GONE;
     }
-    server->fake->counters.in_flight--;
+    server->fake->counters.in_flight -= connection->answer.counted;
     connection->stage = STAGE_READING;
     watch(server, connection, false);
     return answer_next(server, connection);
@@ -187,8 +187,8 @@ parse_request(struct connection *connection, struct http_request *request, size_
     *line_end = '\0';
     char *path = strchr(first, ' ');
     char *version = path != NULL ? strchr(path + 1, ' ') : NULL;
-    *request = (struct http_request){.path = "", .head = line_end + 2, .body = in->bytes + head, .length = length,
-                                     .connection = connection->number};
+    *request = (struct http_request){
+        .path = "", .head = line_end + 2, .body = in->bytes + head, .length = length, .connection = connection->number};
     if (version != NULL) {
         *path = '\0';
         *version = '\0';
@@ -209,15 +209,15 @@ answer_next(struct server *server, struct connection *connection)
     if (connection->stage != STAGE_READING || !parse_request(connection, &request, &size))
         return STANDS;
     struct counters *counters = &server->fake->counters;
-    if (++counters->in_flight > counters->max_in_flight)
-        counters->max_in_flight = counters->in_flight;
-
     struct strbuf bytes = connection->answer.bytes;
     strbuf_reset(&bytes);
     connection->answer = (struct answer){.bytes = bytes};
     connection->sent = 0;
     connection->stage = STAGE_WAITING;
     fake_answer(server->fake, &request, now, &connection->answer);
+    counters->in_flight += connection->answer.counted;
+    if (counters->in_flight > counters->max_in_flight)
+        counters->max_in_flight = counters->in_flight;
     memmove(connection->in.bytes, connection->in.bytes + size, connection->in.length - size);
     connection->in.length -= size;
     connection->due = now + connection->answer.delay_ms;

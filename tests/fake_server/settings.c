@@ -50,7 +50,9 @@ struct member {
 };
 
 #define S(name, type, about)                                                                                           \
-    {#name, type, offsetof(struct settings, name), sizeof((struct settings *)0)->name, about}
+    {                                                                                                                  \
+#name, type, offsetof(struct settings, name), sizeof((struct settings *)0)->name, about                        \
+    }
 static const struct member setting_members[] = {
     S(dialect, MEMBER_TEXT, "how it speaks (list below)"),
     S(model, MEMBER_TEXT, "the only model it knows; empty: any"),
@@ -79,7 +81,10 @@ static const struct member setting_members[] = {
 };
 #undef S
 
-#define F(name, type, about) {#name, type, offsetof(struct fault, name), sizeof((struct fault *)0)->name, about}
+#define F(name, type, about)                                                                                           \
+    {                                                                                                                  \
+#name, type, offsetof(struct fault, name), sizeof((struct fault *)0)->name, about                              \
+    }
 static const struct member fault_members[] = {
     F(at, MEMBER_INTEGER, "at the request with this number (from 1)"),
     F(every, MEMBER_INTEGER, "at every n-th request"),
@@ -206,8 +211,7 @@ add_fault(struct settings *settings, const cJSON *object, struct err *err)
     fault.kind = (enum fault_kind)number;
 
     const cJSON *item;
-    cJSON_ArrayForEach(item, object)
-    {
+    cJSON_ArrayForEach (item, object) {
         size_t i = 0, count = sizeof fault_members / sizeof fault_members[0];
         if (strcmp(item->string, "kind") == 0)
             continue;
@@ -231,8 +235,7 @@ settings_apply(struct settings *settings, const cJSON *object, struct err *err)
 
     if (!cJSON_IsObject(object))
         return err_set(err, RC_INVALID, ERR_USAGE, "settings are a JSON object");
-    cJSON_ArrayForEach(item, object)
-    {
+    cJSON_ArrayForEach (item, object) {
         size_t i = 0, count = sizeof setting_members / sizeof setting_members[0];
 
         if (strcmp(item->string, "fault") == 0) {
@@ -242,8 +245,7 @@ settings_apply(struct settings *settings, const cJSON *object, struct err *err)
         }
         if (strcmp(item->string, "faults") == 0) {
             settings->fault_count = 0;
-            cJSON_ArrayForEach(fault, item)
-            {
+            cJSON_ArrayForEach (fault, item) {
                 if ((rc = add_fault(settings, fault, err)) != RC_OK)
                     return rc;
             }

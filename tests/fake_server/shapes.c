@@ -12,11 +12,22 @@
         429, "insufficient_quota", "insufficient_quota",                                                               \
             "You exceeded your current quota, please check your plan and billing details."                             \
     }
-#define KEY_OPENAI   {401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided."}
-#define MODEL_OPENAI {404, "invalid_request_error", "model_not_found", "The model `$MODEL` does not exist."}
+#define KEY_OPENAI                                                                                                     \
+    {                                                                                                                  \
+        401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided."                                 \
+    }
+#define MODEL_OPENAI                                                                                                   \
+    {                                                                                                                  \
+        404, "invalid_request_error", "model_not_found", "The model `$MODEL` does not exist."                          \
+    }
 #define NO_DIMENSIONS                                                                                                  \
-    {400, "invalid_request_error", NULL, "This model does not support specifying dimensions."}
-#define NO_ENCODING {400, "invalid_request_error", NULL, "encoding_format: base64 is not one of the values: float"}
+    {                                                                                                                  \
+        400, "invalid_request_error", NULL, "This model does not support specifying dimensions."                       \
+    }
+#define NO_ENCODING                                                                                                    \
+    {                                                                                                                  \
+        400, "invalid_request_error", NULL, "encoding_format: base64 is not one of the values: float"                  \
+    }
 
 const struct shape shapes[] = {
     {.name = "openai",
@@ -31,9 +42,10 @@ const struct shape shapes[] = {
      .max_items = 2048,
      .max_request_tokens = 300000,
      .names_index = true,
-     .too_many = {400, "invalid_request_error", "array_above_max_length",
-                  "Invalid 'input': array too long. Expected an array with maximum length $LIMIT, but got an array with "
-                  "length $GIVEN instead."},
+     .too_many =
+         {400, "invalid_request_error", "array_above_max_length",
+          "Invalid 'input': array too long. Expected an array with maximum length $LIMIT, but got an array with "
+          "length $GIVEN instead."},
      .too_many_tokens = {400, "max_tokens_per_request", "max_tokens_per_request",
                          "Requested $GIVEN tokens, max $LIMIT tokens per request"},
      .too_long = {400, "invalid_request_error", NULL,
@@ -60,9 +72,10 @@ const struct shape shapes[] = {
                   "request soon."},
      .too_many_tokens = {400, "max_tokens_per_request", "max_tokens_per_request",
                          "Requested $GIVEN tokens, max $LIMIT tokens per request"},
-     .too_long = {400, "invalid_request_error", NULL,
-                  "This model's maximum context length is $LIMIT tokens, however you requested $GIVEN tokens ($GIVEN in "
-                  "your prompt; 0 for the completion). Please reduce your prompt; or completion length."},
+     .too_long =
+         {400, "invalid_request_error", NULL,
+          "This model's maximum context length is $LIMIT tokens, however you requested $GIVEN tokens ($GIVEN in "
+          "your prompt; 0 for the completion). Please reduce your prompt; or completion length."},
      .bad_key = {401, NULL, "401", "Access denied due to invalid subscription key or wrong API endpoint."},
      .no_model = {404, NULL, "DeploymentNotFound", "The API deployment for this resource does not exist."},
      .rate = {429, NULL, "429", "Requests have exceeded call rate limit of your current pricing tier."},
@@ -158,9 +171,10 @@ const struct shape shapes[] = {
      .encoding = "encoding_format",
      .error = ERROR_FORM_LLAMA,
      .too_many = {400, "invalid_request_error", NULL, "at most $LIMIT texts"},
-     .too_long = {500, "server_error", NULL,
-                  "input ($GIVEN tokens) is too large to process. increase the physical batch size (current batch size: "
-                  "$LIMIT)"},
+     .too_long =
+         {500, "server_error", NULL,
+          "input ($GIVEN tokens) is too large to process. increase the physical batch size (current batch size: "
+          "$LIMIT)"},
      .bad_key = {401, "authentication_error", NULL, "Invalid API Key"},
      .no_model = {404, "not_found_error", NULL, "model not found"},
      .rate = {503, "unavailable_error", NULL, "Loading model"},
@@ -248,8 +262,7 @@ const struct shape shapes[] = {
      .max_items = 96,
      .reply = REPLY_FORM_COHERE,
      .error = ERROR_FORM_MESSAGE,
-     .too_many = {400, NULL, NULL,
-                  "invalid request: total number of texts must be at most $LIMIT - received $GIVEN"},
+     .too_many = {400, NULL, NULL, "invalid request: total number of texts must be at most $LIMIT - received $GIVEN"},
      .too_long = {400, NULL, NULL,
                   "too many tokens: max tokens per text must be less than or equal to $LIMIT - received $GIVEN"},
      .bad_key = {401, NULL, NULL, "invalid api token"},
@@ -316,8 +329,9 @@ const struct shape shapes[] = {
      .error = ERROR_FORM_GEMINI,
      .too_many = {400, "INVALID_ARGUMENT", NULL,
                   "* BatchEmbedContentsRequest.requests: at most $LIMIT requests can be in one batch"},
-     .too_long = {400, "INVALID_ARGUMENT", NULL,
-                  "Unable to submit request because the input token count is $GIVEN but the model supports up to $LIMIT."},
+     .too_long =
+         {400, "INVALID_ARGUMENT", NULL,
+          "Unable to submit request because the input token count is $GIVEN but the model supports up to $LIMIT."},
      .bad_key = {400, "INVALID_ARGUMENT", NULL, "API key not valid. Please pass a valid API key."},
      .no_model = {404, "NOT_FOUND", NULL, "models/$MODEL is not found for API version v1beta."},
      .rate = {429, "RESOURCE_EXHAUSTED", NULL,

@@ -33,26 +33,27 @@ struct shape_error {
 
 struct shape {
     const char *name;
-    const char *path;      /* what follows $MODEL is compared behind it */
-    const char *query;     /* that must be there; NULL: any */
+    const char *path;  /* what follows $MODEL is compared behind it */
+    const char *query; /* that must be there; NULL: any */
     const char *key_header;
     const char *key_prefix;
-    const char *texts;     /* the member that holds them */
-    bool has_model;        /* the body must name the model */
-    bool echoes_model;     /* the reply tells a model */
-    const char *encoding;  /* the member; NULL: no base64 */
+    const char *texts;    /* the member that holds them */
+    bool has_model;       /* the body must name the model */
+    bool echoes_model;    /* the reply tells a model */
+    const char *encoding; /* the member; NULL: no base64 */
     const char *dimensions;
     const char *truncate;
     const char *truncate_on; /* its value as JSON that means yes */
     bool truncate_default;
     bool always_truncates;
-    const char *input_type;  /* required member; NULL: none */
+    const char *input_type; /* required member; NULL: none */
     int max_items;
     int max_request_tokens;
     enum reply_form reply;
     enum error_form error;
-    bool names_index;        /* `too_long` says which text */
-    struct shape_error too_many, too_many_tokens, too_long, bad_key, no_model, rate, quota, bad_encoding, bad_dimensions;
+    bool names_index; /* `too_long` says which text */
+    struct shape_error too_many, too_many_tokens, too_long, bad_key, no_model, rate, quota, bad_encoding,
+        bad_dimensions;
 };
 
 extern const struct shape shapes[]; /* ended by a NULL name */
