@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "cli/command.h"
-#include "coordinator/exit_code.h"
 #include "cli/text_lines.h"
+#include "coordinator/exit_code.h"
 #include "coordinator/migration_file.h"
 #include "embed/embedder.h"
 #include "embed/wordpiece.h"

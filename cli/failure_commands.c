@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/exit_code.h"
 #include "cli/format.h"
 #include "cli/session.h"
 #include "cli/statements.h"
+#include "coordinator/exit_code.h"
 
 /* A screen for a person; a script takes --json. */
 enum { ROWS_SHOWN = 200 };

@@ -1,7 +1,7 @@
 /* init: the schema, and rights for two usual roles. */
-#include "coordinator/exit_code.h"
 #include "cli/session.h"
 #include "cli/statements.h"
+#include "coordinator/exit_code.h"
 #include "db/schema.h"
 #include "db/template.h"
 

@@ -7,8 +7,8 @@
 
 #include "base/log.h"
 #include "cli/command.h"
-#include "coordinator/exit_code.h"
 #include "cli/signals.h"
+#include "coordinator/exit_code.h"
 
 static atomic_bool stop;
 

@@ -1,10 +1,10 @@
 /* pause, resume, cancel, cutover, rollback, finalize: one SQL function each, then how things stand. */
 #include <string.h>
 
-#include "coordinator/exit_code.h"
 #include "cli/session.h"
 #include "cli/statements.h"
 #include "cli/status_text.h"
+#include "coordinator/exit_code.h"
 
 /* A cutover walks over both tables, a drop waits for its lock: neither has a time that could be known. */
 enum { LOCK_TIMEOUT_MS = 5000 };

@@ -1,6 +1,7 @@
 #include "cli/output.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,15 +83,22 @@ output_next(const struct output *out, const char *format, ...)
     (void)fputc('\n', out->stream);
 }
 
+/* The write that failed may be long ago and its errno gone. */
+static bool
+is_reader_gone(FILE *stream)
+{
+    struct pollfd end = {.fd = fileno(stream)};
+    return errno == EPIPE || (end.fd >= 0 && poll(&end, 1, 0) == 1 && (end.revents & (POLLERR | POLLHUP)) != 0);
+}
+
 enum rc
 output_finish(const struct output *out, struct err *err)
 {
     errno = 0;
-    if (fflush(out->stream) == 0 && !ferror(out->stream))
+    if ((fflush(out->stream) == 0 && !ferror(out->stream)) || is_reader_gone(out->stream))
         return RC_OK;
-    if (errno == EPIPE)
-        return RC_OK;
-    return err_set(err, RC_FATAL, ERR_SYSTEM, "can't write the output: %s", strerror(errno));
+    return err_set(err, RC_FATAL, ERR_SYSTEM, "can't write the output: %s",
+                   errno == 0 ? "an earlier write failed" : strerror(errno));
 }
 
 /* --- tables --- */

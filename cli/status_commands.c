@@ -3,11 +3,11 @@
 #include <string.h>
 #include <time.h>
 
-#include "coordinator/exit_code.h"
 #include "cli/format.h"
 #include "cli/session.h"
 #include "cli/statements.h"
 #include "cli/status_text.h"
+#include "coordinator/exit_code.h"
 
 static enum rc
 read_more(struct db *db, const cJSON *status, cJSON **ret_more, struct err *err)

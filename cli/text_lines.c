@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/strbuf.h"
-#include "embed/http/json_scan.h"
+#include "cli/json_string.h"
 
 enum { READ_SIZE = 65536 };
 
@@ -18,14 +18,6 @@ struct text_lines {
     struct strbuf bytes; /* what was read; lines before `taken` are done with */
     size_t taken;
     size_t searched; /* no line break between `taken` and here */
-    struct scan_paths paths;
-};
-
-/* What the scanner finds in one line. */
-struct found {
-    struct strbuf text;
-    enum scan_type type;
-    bool any;
 };
 
 struct text_lines *
@@ -36,7 +28,6 @@ text_lines_open(int fd)
         return NULL;
     lines->fd = fd;
     strbuf_init(&lines->bytes, TEXT_LINE_MAX + READ_SIZE);
-    (void)scan_paths_add(&lines->paths, "text");
     return lines;
 }
 
@@ -52,71 +43,32 @@ text_lines_close(struct text_lines *lines)
 
 /* --- one line --- */
 
-/* Of two equal names the last one counts, as for other readers of JSON. */
-static bool
-on_begin(void *context, unsigned selected, enum scan_type type)
-{
-    struct found *found = context;
-    (void)selected;
-    found->any = true;
-    found->type = type;
-    strbuf_reset(&found->text);
-    return true;
-}
-
-static bool
-on_number(void *context, unsigned selected, float value, const struct number *number)
-{
-    (void)value;
-    (void)number;
-    return on_begin(context, selected, SCAN_NUMBER);
-}
-
-static bool
-on_text(void *context, unsigned selected, const char *bytes, size_t length)
-{
-    struct found *found = context;
-    (void)selected;
-    strbuf_add(&found->text, bytes, length);
-    return true;
-}
-
-static bool
-on_end(void *context, unsigned selected, enum scan_type type)
-{
-    (void)context;
-    (void)selected;
-    (void)type;
-    return true;
-}
-
 static enum rc
 parse_line(const struct text_lines *lines, const char *line, size_t length, struct arena *arena, struct text *ret_text,
            struct err *err)
 {
-    static const struct scan_events events = {.begin = on_begin, .number = on_number, .text = on_text, .end = on_end};
-    struct scanner scanner;
-    struct found found = {.any = false};
-    enum rc rc = RC_OK;
+    const char *wrong = "";
+    const char *bytes = NULL;
+    size_t size = 0;
 
-    strbuf_init(&found.text, TEXT_LINE_MAX);
-    scanner_begin(&scanner, &lines->paths, &events, &found);
-    if (length == 0 || !scanner_feed(&scanner, line, length) || !scanner_end(&scanner)) {
-        rc = err_set(err, RC_INVALID, ERR_USAGE, "standard input, line %zu: %s", lines->number,
-                     length == 0 ? "it is empty" : "this is not JSON");
-    } else if (!found.any || found.type != SCAN_STRING) {
-        rc = err_set(err, RC_INVALID, ERR_USAGE, "standard input, line %zu: %s", lines->number,
-                     found.any ? "\"text\" must be a text in quotes" : "there is no \"text\"");
-    } else if (found.text.failed) {
-        rc = err_memory(err);
-    } else {
-        ret_text->bytes = arena_copy(arena, strbuf_text(&found.text), found.text.length);
-        ret_text->length = found.text.length;
-        rc = ret_text->bytes == NULL ? err_memory(err) : RC_OK;
+    switch (json_member(line, length, "text", arena, &bytes, &size)) {
+    case MEMBER_TEXT:
+        *ret_text = (struct text){.bytes = bytes, .length = size};
+        return RC_OK;
+    case MEMBER_MEMORY:
+        return err_memory(err);
+    case MEMBER_OTHER:
+        wrong = "\"text\" must be a text in quotes";
+        break;
+    case MEMBER_MISSING:
+        wrong = "there is no \"text\"";
+        break;
+    case MEMBER_BROKEN:
+        wrong = length == 0 ? "it is empty" : "this is not JSON";
+        break;
     }
-    if (rc == RC_INVALID)
-        err_hint(err, "each line must be an object such as {\"text\": \"some words\"}");
-    strbuf_free(&found.text);
+    enum rc rc = err_set(err, RC_INVALID, ERR_USAGE, "standard input, line %zu: %s", lines->number, wrong);
+    err_hint(err, "each line must be an object such as {\"text\": \"some words\"}");
     return rc;
 }
 

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/exit_code.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/session.h"
 #include "cli/statements.h"
 #include "cli/status_text.h"
+#include "coordinator/exit_code.h"
 
 enum { ID_SIZE = 256 };
 
