@@ -405,7 +405,8 @@ BEGIN
   UPDATE reembed.space SET kept = true, index_method = CASE WHEN t#>>'{index,method}' = 'as_source' THEN coalesce(
       (SELECT am.amname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid JOIN pg_catalog.pg_am am ON am.oid = ic.relam
        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-       WHERE i.indrelid = to_regclass(src.table_name) AND am.amname IN ('hnsw', 'ivfflat') AND quote_ident(a.attname) = src.vector_column LIMIT 1), 'none')
+       JOIN reembed.space os ON os.space_id = source_id
+       WHERE i.indrelid = to_regclass(os.table_name) AND am.amname IN ('hnsw', 'ivfflat') AND quote_ident(a.attname) = os.vector_column LIMIT 1), 'none')
     ELSE coalesce(t#>>'{index,method}', 'none') END WHERE space_id = target_id;
   INSERT INTO reembed.drain (space_id) VALUES (target_id) ON CONFLICT DO NOTHING;
 
