@@ -1,3 +1,4 @@
+cmake_minimum_required(VERSION 3.22)
 # cmake -D OUTPUT_H=.. -D OUTPUT_C=.. -D INCLUDE=.. -D VERSIONS=ON|OFF -D FILES=a.sql|b.sql -P write_sql.cmake
 # Called by the build, see embed_sql.cmake. SQL text is only ever handled as one quoted string: as a list, CMake would
 # eat its semicolons and brackets.
