@@ -1,17 +1,15 @@
-cmake_minimum_required(VERSION 3.22)
 # cmake -D OUTPUT_H=.. -D OUTPUT_C=.. -D INCLUDE=.. -D VERSIONS=ON|OFF -D FILES=a.sql|b.sql -P write_sql.cmake
 # Called by the build, see embed_sql.cmake. SQL text is only ever handled as one quoted string: as a list, CMake would
 # eat its semicolons and brackets.
+cmake_minimum_required(VERSION 3.22)
 
 # Appends the text of `path`, as the definition of a C string, to the variable `out`.
 function(append_definition out symbol path)
     file(READ "${path}" text)
     file(SIZE "${path}" bytes)
-    file(READ "${path}" hex HEX)
-    string(REGEX MATCHALL ".." hex "${hex}") # one regular expression over a long file would exhaust the stack
-    list(FIND hex 00 at)
-    if(NOT at EQUAL -1)
-        message(FATAL_ERROR "${path} contains a NUL byte")
+    string(LENGTH "${text}" read)
+    if(NOT read EQUAL bytes)
+        message(FATAL_ERROR "${path} contains a NUL byte or a carriage return, which CMake does not read")
     endif()
     string(REPLACE "\\" "\\\\" text "${text}")
     string(REPLACE "\"" "\\\"" text "${text}")
