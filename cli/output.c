@@ -203,7 +203,7 @@ print_row(const struct table *table, const struct output *out, size_t indent, co
     print_blanks(out, indent);
     for (size_t i = 0; i < table->count; i++) {
         bool last = i + 1 == table->count;
-        size_t left = out->width > used + 8 ? out->width - used : 0;
+        size_t left = out->width >= used + 8 ? out->width - used : 0;
         const char *text = cells == NULL ? table->columns[i].title : cells[i];
         enum rc rc = print_cell(out, text, widths[i], table->columns[i].right, last, left, err);
         if (rc != RC_OK)
