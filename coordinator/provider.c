@@ -1,9 +1,12 @@
 #include "coordinator/provider.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "db/result.h"
+#include "db/statements.h"
+#include "db/template.h"
 
 /* A later start of the same model gives the same vector but for rounding; other models are far below. */
 #define SAME_MODEL_COSINE 0.999
@@ -56,6 +59,42 @@ provider_embed(struct embedder *embedder, const struct embed_policy *policy, con
     return rc;
 }
 
+/* Of a result with the cosine of the canary's vectors, or without a row where none is kept. */
+static enum rc
+judge(const PGresult *result, const char *model, struct err *err)
+{
+    if (result_rows(result) == 0 || result_float64(result, 0, "cosine") >= SAME_MODEL_COSINE)
+        return RC_OK;
+    enum rc rc = err_set(err, RC_HALT, ERR_PROVIDER,
+                         "another model answers under the name %s: the canary text's vector has cosine %.4f to the one this "
+                         "space was begun with",
+                         model, result_float64(result, 0, "cosine"));
+    err_hint(err, "put the old model, prefix and pooling back, or begin a migration under another id; nothing was stored");
+    return rc;
+}
+
+enum rc
+provider_same_model(const struct vector_types *types, int64_t space, const char *model, const float *canary,
+                    size_t dimensions, struct db *db, struct err *err)
+{
+    char schema[80];
+    char *sql = NULL;
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+
+    (void)snprintf(schema, sizeof schema, "\"%s\"", types->schema);
+    const struct template_value value = {"vector_schema", schema};
+    enum rc rc = template_render(sql_canary_cosine, &value, 1, &sql, err);
+    params_add_int8(&params, space);
+    params_add_vector(&params, types, VECTOR_FLOAT4, canary, dimensions);
+    if (rc == RC_OK && (rc = db_exec(db, sql, &params, &result, err)) == RC_OK)
+        rc = judge(result, model, err);
+    params_clear(&params);
+    PQclear(result);
+    free(sql);
+    return rc;
+}
+
 enum rc
 provider_check(struct embedder *embedder, const struct embed_policy *policy, const struct migration *migration,
                const struct space *space, struct db *db, struct err *err)
@@ -74,14 +113,7 @@ provider_check(struct embedder *embedder, const struct embed_policy *policy, con
     params_add_vector(&params, &migration->types, VECTOR_FLOAT4, vector, dimensions);
     if ((rc = db_exec(db, space->canary_check, &params, &result, err)) != RC_OK)
         goto out;
-    if (result_rows(result) == 1 && result_float64(result, 0, "cosine") < SAME_MODEL_COSINE) {
-        double cosine = result_float64(result, 0, "cosine");
-        rc = err_set(err, RC_HALT, ERR_PROVIDER,
-                     "another model answers under the name %s: the canary text's vector has cosine %.4f to the one this "
-                     "space was begun with",
-                     space->model, cosine);
-        err_hint(err, "put the old model, prefix and pooling back, or begin a migration under another id; nothing was stored");
-    }
+    rc = judge(result, space->model, err);
 out:
     params_clear(&params);
     PQclear(result);

@@ -25,4 +25,8 @@ enum rc provider_embed(struct embedder *embedder, const struct embed_policy *pol
 enum rc provider_check(struct embedder *embedder, const struct embed_policy *policy, const struct migration *migration,
                        const struct space *space, struct db *db, struct err *err);
 
+/* The same comparison for a command that only reads: `canary` is the canary's vector now. RC_OK where none is kept. */
+enum rc provider_same_model(const struct vector_types *types, int64_t space, const char *model, const float *canary,
+                            size_t dimensions, struct db *db, struct err *err);
+
 #endif
