@@ -39,6 +39,25 @@ Test(db_vector, what_lies_between_two_halves_goes_to_the_nearer_and_a_tie_to_the
     }
 }
 
+Test(db_vector, an_encoded_row_holds_the_same_halves)
+{
+    enum { STEP = 0x7c00 };
+    static float numbers[4 * STEP];
+    static char out[4 + 2 * 4 * STEP];
+    for (unsigned half = 0; half < STEP; half++) {
+        float middle = (float)((half_value(half) + half_value(half == STEP - 1 ? half : half + 1)) / 2);
+        numbers[4 * half] = (float)half_value(half);
+        numbers[4 * half + 1] = -middle;
+        numbers[4 * half + 2] = nextafterf(middle, 0.0F);
+        numbers[4 * half + 3] = nextafterf(middle, 1.0F);
+    }
+    cr_assert(vector_encode(VECTOR_HALF, numbers, (size_t)4 * STEP, out));
+    for (size_t i = 0; i < (size_t)4 * STEP; i++) {
+        unsigned wire = (unsigned)(unsigned char)out[4 + 2 * i] << 8 | (unsigned char)out[5 + 2 * i];
+        cr_assert_eq(wire, half_from_float(numbers[i]), "%a", (double)numbers[i]);
+    }
+}
+
 Test(db_vector, what_a_half_can_not_hold_is_infinite)
 {
     cr_assert_eq(half_from_float(65504.0F), 0x7bff);
