@@ -240,6 +240,8 @@ look_for_reasons(struct run *run, int64_t started_ms, bool reader_done)
     else if (o->once && reader_done && !atomic_load(&run->backfill_over) && atomic_load(&run->in_flight) == 0 &&
              (atomic_load(&run->drained_once[EMBEDDER_TARGET]) || !atomic_load(&run->drain_allowed)))
         run_stop(run, STOP_ONCE, RC_OK, NULL);
+    else if (run->sample_only && atomic_load(&run->drained_once[EMBEDDER_TARGET]))
+        run_stop(run, STOP_UNTIL, RC_OK, NULL);
     else if (atomic_load(&run->keep_only) && !o->follow) {
         bool drained = true;
         if (run->migration->target.captured)

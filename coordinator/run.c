@@ -151,6 +151,26 @@ install_capture(struct prepared *p, struct err *err)
     }
 }
 
+static enum rc
+sample_ahead(struct prepared *p, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+    enum rc rc;
+
+    p->run.sample_only = true;
+    atomic_store(&p->run.drain_allowed, true);
+    params_add_text(&params, p->file->id);
+    params_add_float8(&params, p->run.options->until);
+    rc = db_exec(p->db, "SELECT reembed.sample_ahead($1, $2) AS n", &params, &result, err);
+    params_clear(&params);
+    if (rc == RC_OK)
+        log_event(LOG_INFO, "a random share goes ahead", LF_REAL("share", p->run.options->until),
+                  LF_INT("documents", result_int64(result, 0, "n")));
+    PQclear(result);
+    return rc;
+}
+
 /* Capture first; only then, in a new snapshot, the bound and the count. */
 static enum rc
 count_documents(struct prepared *p, struct err *err)
@@ -159,6 +179,8 @@ count_documents(struct prepared *p, struct err *err)
 
     if (rc == RC_OK)
         rc = call(p, "SELECT reembed.count_documents($1)", p->file->id, err);
+    if (rc == RC_OK && p->run.options->until > 0)
+        rc = sample_ahead(p, err);
     if (rc == RC_OK)
         rc = db_set_timeouts(p->db, (int)(p->file->database.statement_timeout_secs * 1000),
                              (int)(p->file->database.lock_timeout_secs * 1000), err);
@@ -322,7 +344,7 @@ start_threads(struct run *run, struct threads *t, struct err *err)
             return rc;
         t->has_drainer[i] = true;
     }
-    if (atomic_load(&run->keep_only))
+    if (atomic_load(&run->keep_only) || run->sample_only)
         return RC_OK;
     for (; t->writer_count < run->writers; t->writer_count++) {
         struct writer_argument *with = &t->write[t->writer_count];

@@ -63,6 +63,7 @@ struct run {
     atomic_bool backfill_over; /* the reader has nothing left and never will have */
     atomic_bool drain_allowed; /* dual_write, or the backfill is done, or queries went over */
     atomic_bool keep_only;     /* completed: only changes are drained */
+    bool sample_only;          /* --until: a random share goes ahead by way of the change log, and then it ends */
     atomic_bool flipped;
     atomic_bool reader_done;   /* the reader has returned */
     atomic_int threads_busy;   /* reader, drainers, finisher: not returned yet */

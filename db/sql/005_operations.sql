@@ -228,6 +228,32 @@ BEGIN
   RETURN jsonb_build_object('documents', n, 'state', reembed.state_json(skip.id));
 END $$;
 
+-- `run --until`: a random share of the documents goes ahead of the backfill, by way of the change log, so that an early
+-- look at both models is unbiased. By a hash of id and migration: a larger share later holds the smaller one.
+CREATE FUNCTION reembed.sample_ahead(p_id text, p_share double precision) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  m reembed.migration := reembed.lock_migration(p_id);
+  c reembed.collection;
+  s reembed.space;
+  n bigint;
+BEGIN
+  SELECT * INTO STRICT c FROM reembed.collection WHERE collection = m.collection;
+  SELECT * INTO STRICT s FROM reembed.space WHERE space_id = m.target_space;
+  EXECUTE format($q$
+    INSERT INTO %8$s (space_id, doc_id)
+    SELECT $1, d.id FROM (SELECT %2$s AS id, md5(coalesce(%4$s, ''))::uuid AS h FROM %1$s AS %3$s
+      WHERE %5$s AND ('x' || left(md5(%2$s::text || ' ' || $2), 8))::bit(32)::bigint < $3 * 4294967296) d
+    WHERE NOT EXISTS (SELECT 1 FROM %7$s t WHERE t.doc_id = d.id AND t.content_hash = d.h)
+      AND NOT EXISTS (SELECT 1 FROM %8$s k WHERE k.space_id = $1 AND k.doc_id = d.id)
+    ORDER BY d.id$q$,
+    c.docs_table, c.id_column, c.docs_alias, c.content, c.filter, c.id_type, s.table_name, c.changes_table)
+  USING m.target_space, p_id, p_share;
+  GET DIAGNOSTICS n = ROW_COUNT;
+  PERFORM reembed.record_event(p_id, 'sample', jsonb_build_object('share', p_share, 'documents', n));
+  RETURN n;
+END $$;
+
 -- One worker at a time builds the index, looks at the gates, sweeps and completes. Claims or renews; false: another has it.
 CREATE FUNCTION reembed.claim_finish(p_id text, p_worker uuid, p_lease interval) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
