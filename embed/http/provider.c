@@ -27,7 +27,7 @@ halt_for_size(struct call *call, bool asked)
 
     exchange_fail(call, REQUEST_HALT, 200, "%s sends vectors of %zu dimensions for model \"%s\", not %zu%s",
                   provider->endpoint.shown, reply->other_size, provider->options.model, call->dimensions,
-                  asked ? ", although it was asked for them" : "");
+                  asked ? ", although it was asked for those" : "");
     err_hint(call->err, "set target.dimensions to %zu, or name the model that has %zu", reply->other_size,
              call->dimensions);
     return ANSWER_FAILED;
@@ -51,20 +51,18 @@ settle(struct call *call, bool truncate, const struct part *part, struct refusal
         enum answer answer = exchange(call, choice, part, ret_refusal);
 
         switch (answer) {
-        case ANSWER_ENCODING: {
-            bool untried = atomic_load_explicit(&provider->encoding, memory_order_relaxed) == ENCODING_UNTRIED;
-            choice.base64 = false;
-            if (ret_refusal->kind == REFUSAL_ENCODING || !untried) {
+        case ANSWER_ENCODING:
+            if (ret_refusal->kind == REFUSAL_ENCODING) {
                 atomic_store_explicit(&provider->encoding, ENCODING_FLOATS, memory_order_relaxed);
                 continue;
             }
             /* Only a guess: what comes now decides, and nothing is learned from another refusal. */
+            choice.base64 = false;
             answer = exchange(call, choice, part, ret_refusal);
             if (answer != ANSWER_DIMENSIONS && answer != ANSWER_OTHER_SIZE)
                 return answer;
             atomic_store_explicit(&provider->encoding, ENCODING_FLOATS, memory_order_relaxed);
             continue;
-        }
         case ANSWER_DIMENSIONS:
             if (!may_learn) {
                 exchange_fail(call, REQUEST_HALT, 400, "%s can't be asked for dimensions: %s", provider->endpoint.shown,
@@ -76,9 +74,12 @@ settle(struct call *call, bool truncate, const struct part *part, struct refusal
             continue;
         case ANSWER_OTHER_SIZE: {
             int off = ASKING_OFF;
-            if (!may_learn || !atomic_compare_exchange_strong_explicit(&provider->asking, &off, ASKING_ON,
-                                                                       memory_order_relaxed, memory_order_relaxed))
-                return halt_for_size(call, choice.dimensions || off == ASKING_NEVER);
+            if (may_learn)
+                (void)atomic_compare_exchange_strong_explicit(&provider->asking, &off, ASKING_ON, memory_order_relaxed,
+                                                              memory_order_relaxed);
+            /* Another session may have found out while this request was under way. */
+            if (choice.dimensions || atomic_load_explicit(&provider->asking, memory_order_relaxed) != ASKING_ON)
+                return halt_for_size(call, choice.dimensions);
             continue;
         }
         default:

@@ -24,6 +24,7 @@ struct work {
     int64_t now;
     uint64_t number;
     char model[SETTING_TEXT];
+    char key[SETTING_TEXT + 16]; /* as it came, with its prefix */
     cJSON *root;
     size_t count;
     const char **texts;
@@ -220,7 +221,7 @@ respond_error(struct work *work, const struct shape_error *error, int64_t limit,
               const char *headers, int64_t retry_ms)
 {
     const struct error_values values = {
-        .limit = limit, .given = given, .index = index, .model = work->model, .retry_ms = retry_ms};
+        .limit = limit, .given = given, .index = index, .model = work->model, .key = work->key, .retry_ms = retry_ms};
     struct strbuf body;
 
     strbuf_init(&body, OUT_MAX);
@@ -274,12 +275,12 @@ path_fits(struct work *work, const char *path)
 static bool
 key_fits(struct work *work, const char *head)
 {
-    char value[SETTING_TEXT + 16], wanted[SETTING_TEXT + 16];
+    char wanted[sizeof work->key];
 
     if (work->fake->settings.key[0] == '\0')
         return true;
     (void)snprintf(wanted, sizeof wanted, "%s%s", work->shape->key_prefix, work->fake->settings.key);
-    return header_value(head, work->shape->key_header, value, sizeof value) && strcmp(value, wanted) == 0;
+    return header_value(head, work->shape->key_header, work->key, sizeof work->key) && strcmp(work->key, wanted) == 0;
 }
 
 static const char *
@@ -849,7 +850,7 @@ respond_counters(struct work *work)
     strbuf_free(&body);
 }
 
-/* {"reset": true} first empties the counters; all other members are settings. */
+/* {"reset": true} first goes back to the start: counters, settings, faults. All other members are settings. */
 static void
 respond_control(struct work *work, const struct http_request *request)
 {
@@ -868,6 +869,7 @@ respond_control(struct work *work, const struct http_request *request)
             fake->minute_began = 0;
             fake->minute_requests = 0;
             fake->wait_until = 0;
+            settings = fake->initial;
             fake->random = settings.seed;
         }
         cJSON_DeleteItemFromObjectCaseSensitive(root, "reset");
@@ -994,7 +996,7 @@ fake_answer(struct fake *fake, const struct http_request *request, int64_t now, 
 bool
 fake_open(struct fake *fake, const struct settings *settings)
 {
-    *fake = (struct fake){.settings = *settings, .random = settings->seed};
+    *fake = (struct fake){.settings = *settings, .initial = *settings, .random = settings->seed};
     fake->vector = calloc(DIMENSIONS_MAX, sizeof *fake->vector);
     return fake->vector != NULL;
 }

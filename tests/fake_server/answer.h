@@ -30,6 +30,7 @@ struct seen {
 
 struct fake {
     struct settings settings;
+    struct settings initial; /* what a reset goes back to */
     struct counters counters;
     struct seen seen;
     uint64_t random;

@@ -28,7 +28,7 @@ help(void)
         "  --SETTING VALUE  any of the settings below; value is JSON, or a string\n"
         "\n"
         "GET /control gives the counters, POST /control applies a JSON object of settings; {\"reset\": true} in it\n"
-        "empties the counters first. Examples:\n"
+        "first puts counters and settings back to what they were at the start. Examples:\n"
         "\n"
         "  fake-embedding-server --dialect tei --model m --dimensions 384 --latency-ms 20\n"
         "  fake-embedding-server --fault '{\"kind\":\"status\",\"status\":429,\"at\":3,\"retry\":\"date\"}'\n"

@@ -14,7 +14,8 @@
     }
 #define KEY_OPENAI                                                                                                     \
     {                                                                                                                  \
-        401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided."                                 \
+        401, "invalid_request_error", "invalid_api_key",                                                               \
+            "Incorrect API key provided: $KEY. You can find your API key at your account's page."                      \
     }
 #define MODEL_OPENAI                                                                                                   \
     {                                                                                                                  \
@@ -366,6 +367,9 @@ add_message(struct strbuf *out, const char *message, const struct error_values *
         } else if (strncmp(message, "$INDEX", 6) == 0) {
             strbuf_printf(&plain, "%lld", values->index);
             message += 6;
+        } else if (strncmp(message, "$KEY", 4) == 0) {
+            strbuf_puts(&plain, values->key != NULL ? values->key : "");
+            message += 4;
         } else if (strncmp(message, "$MODEL", 6) == 0) {
             strbuf_puts(&plain, values->model != NULL ? values->model : "");
             message += 6;

@@ -23,7 +23,7 @@ enum error_form {
     ERROR_FORM_JINA,    /* {"detail":{"message","code"}} */
 };
 
-/* $LIMIT, $GIVEN, $INDEX and $MODEL in a message are filled in. */
+/* $LIMIT, $GIVEN, $INDEX, $MODEL and $KEY (the one that came) in a message are filled in. */
 struct shape_error {
     int status;
     const char *type; /* NULL: null */
@@ -62,7 +62,7 @@ const struct shape *shape_find(const char *name);
 
 struct error_values {
     long long limit, given, index;
-    const char *model;
+    const char *model, *key;
     long long retry_ms; /* > 0: told in the body, where the form has a place for it */
 };
 

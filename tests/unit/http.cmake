@@ -5,3 +5,11 @@ reembed_unit_test(test_http
     test_http_retry_after.c
     test_http_scanner.c
     LIBS reembed_embed_http reembed_embed reembed_base PkgConfig::CJSON m)
+reembed_unit_test(test_http_provider
+    http_server.c
+    test_http_faults.c
+    test_http_provider.c
+    LIBS reembed_embed_http reembed_embed reembed_base PkgConfig::CJSON PkgConfig::CURL m)
+if(TARGET test_http_provider)
+    add_dependencies(test_http_provider fake-embedding-server)
+endif()
