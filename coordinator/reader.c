@@ -236,6 +236,15 @@ look_at_backfill(struct run *run, struct db *db, bool *ret_cut, bool *ret_over, 
     return rc;
 }
 
+static bool
+holds_chunks(struct run *run)
+{
+    pthread_mutex_lock(&run->mutex);
+    bool holds = run->chunks != NULL;
+    pthread_mutex_unlock(&run->mutex);
+    return holds;
+}
+
 static enum rc
 work_chunks(struct run *run, struct db *db, struct err *err)
 {
@@ -255,10 +264,10 @@ work_chunks(struct run *run, struct db *db, struct err *err)
                 atomic_store(&run->backfill_over, true);
                 return RC_OK;
             }
-            if (cut && run->options->once)
+            if (cut && run->options->once && !holds_chunks(run))
                 return RC_OK; /* what is left is leased by others */
             /* not cut yet: somebody else holds the row for a moment */
-            run_sleep(run, !cut ? 2 : run->lease_ms / 4 < 100 ? run->lease_ms / 4 + 1 : 100);
+            run_sleep(run, !cut || holds_chunks(run) ? 5 : run->lease_ms / 4 < 100 ? run->lease_ms / 4 + 1 : 100);
         }
         if (rc != RC_OK)
             return rc;
