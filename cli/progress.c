@@ -1,6 +1,5 @@
 #include "cli/progress.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,18 +176,37 @@ draw(const struct progress_view *view)
     (void)pthread_mutex_unlock(&progress.lock);
 }
 
+/* What is not known is left out of the line. */
 static void
 log_progress(const struct progress_view *view)
 {
+    enum { FIELDS = 16 };
+    struct log_field fields[FIELDS];
     char share[FORMAT_SIZE];
-    log_event(LOG_INFO, "progress", LF_STR("migration", view->migration_id), LF_STR("state", view->state),
-              LF_STR("stage", view->stage), LF_STR("done", format_share(share_of(view), share)),
-              LF_INT("processed", view->processed), LF_INT("total", view->total), LF_INT("pending", view->pending),
-              LF_INT("skipped", view->skipped), LF_INT("failed", view->failed),
-              LF_INT("changes", view->changes_pending),
-              LF_REAL("per_second", view->throughput < 0 ? NAN : view->throughput),
-              LF_REAL("eta_secs", view->eta_secs < 0 ? NAN : view->eta_secs), LF_STR("queries", view->routing),
-              LF_STR("note", view->note));
+    size_t count = 0;
+
+    fields[count++] = LF_STR("migration", view->migration_id);
+    fields[count++] = LF_STR("state", view->state);
+    if (view->stage != NULL)
+        fields[count++] = LF_STR("stage", view->stage);
+    fields[count++] = LF_STR("done", format_share(share_of(view), share));
+    fields[count++] = LF_INT("processed", view->processed);
+    fields[count++] = LF_INT("total", view->total);
+    fields[count++] = LF_INT("pending", view->pending);
+    fields[count++] = LF_INT("skipped", view->skipped);
+    fields[count++] = LF_INT("failed", view->failed);
+    if (view->changes_pending > 0)
+        fields[count++] = LF_INT("changes", view->changes_pending);
+    if (view->throughput >= 0)
+        fields[count++] = LF_REAL("per_second", view->throughput);
+    if (view->eta_secs > 0)
+        fields[count++] = LF_REAL("eta_secs", view->eta_secs);
+    if (view->routing != NULL)
+        fields[count++] = LF_STR("queries", view->routing);
+    if (view->note != NULL)
+        fields[count++] = LF_STR("note", view->note);
+    fields[count] = (struct log_field){.name = NULL};
+    log_write(LOG_INFO, "progress", fields);
 }
 
 void

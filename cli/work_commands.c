@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/find_file.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/session.h"
@@ -158,11 +159,15 @@ verify_run(const struct invocation *invocation, struct err *err)
     enum rc rc = option_count(arguments, "sample", 0, 1000000, &options.sample, err);
     if (rc != RC_OK)
         return exit_code_of(rc, err);
+    char *found = options.file == NULL ? find_migration_file(".", "id", options.migration_id) : NULL;
+    if (found != NULL)
+        options.file = found;
     int code = verify_command(&options, &report, err);
     if (report != NULL)
         rc = option_given(arguments, "json") ? print_json(&invocation->out, report, &print_error)
                                              : verify_print(&invocation->out, report, &print_error);
     cJSON_Delete(report);
+    free(found);
     return with_print(code, rc, &print_error, err);
 }
 
@@ -207,10 +212,14 @@ search_run(const struct invocation *invocation, struct err *err)
         rc = err_set(err, RC_INVALID, ERR_USAGE, "the text to search for is empty");
     if (rc != RC_OK)
         return exit_code_of(rc, err);
+    char *found = options.file == NULL ? find_migration_file(".", "collection", options.collection) : NULL;
+    if (found != NULL)
+        options.file = found;
     int code = search_command(&options, &report, err);
     if (report != NULL)
         rc = option_given(arguments, "json") ? print_json(&invocation->out, report, &print_error)
                                              : search_print(&invocation->out, report, &print_error);
     cJSON_Delete(report);
+    free(found);
     return with_print(code, rc, &print_error, err);
 }
