@@ -61,6 +61,9 @@ struct migration {
     const char *sweep_bound;
     const char *sweep_docs;
     const char *sweep_target;
+    const char *verify_vectors;
+    const char *verify_pick;
+    const char *verify_read;
 };
 
 /* Reads the facts and fills the templates. RC_INVALID/ERR_USAGE for an unknown id. */

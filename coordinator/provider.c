@@ -11,6 +11,8 @@
 /* A later start of the same model gives the same vector but for rounding; other models are far below. */
 #define SAME_MODEL_COSINE 0.999
 
+enum { CONTENT_MIN = 65536, CHARACTERS_A_TOKEN = 32 };
+
 const char provider_canary[] = "The canary sings every morning: a short text that tells one embedding model from another.";
 
 enum rc
@@ -119,4 +121,16 @@ out:
     PQclear(result);
     free(vector);
     return rc;
+}
+
+int32_t
+provider_content_limit(struct embedder *embedder)
+{
+    struct embed_limits limits;
+
+    embedder_limits(embedder, &limits);
+    if (limits.max_text_tokens >= INT32_MAX / CHARACTERS_A_TOKEN)
+        return INT32_MAX;
+    int32_t most = (int32_t)limits.max_text_tokens * CHARACTERS_A_TOKEN;
+    return most > CONTENT_MIN ? most : CONTENT_MIN;
 }

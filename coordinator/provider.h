@@ -29,4 +29,7 @@ enum rc provider_check(struct embedder *embedder, const struct embed_policy *pol
 enum rc provider_same_model(const struct vector_types *types, int64_t space, const char *model, const float *canary,
                             size_t dimensions, struct db *db, struct err *err);
 
+/* Characters of a document that are worth reading: more than the model ever looks at. */
+int32_t provider_content_limit(struct embedder *embedder);
+
 #endif

@@ -115,8 +115,8 @@ choose_provider(const struct search *s, const struct provider_options **ret_prov
         err_hint(err, "name source.provider in the file, or search the other side: --model target");
         return rc;
     }
-    enum rc rc = err_set(err, RC_INVALID, ERR_USAGE, "%s speaks of other models than %s, which is searched", file->path,
-                         model);
+    enum rc rc =
+        err_set(err, RC_INVALID, ERR_USAGE, "%s speaks of other models than %s, which is searched", file->path, model);
     err_hint(err, "give the migration file that has a provider of %s", model);
     return rc;
 }

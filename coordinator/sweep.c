@@ -44,9 +44,12 @@ sweep_window(struct walk *walk, struct doc_key lo, struct doc_key hi, bool note,
         return rc;
     counts->eligible += result_int64(result, 0, "eligible");
     counts->current += result_int64(result, 0, "current");
+    counts->missing += result_int64(result, 0, "missing");
+    counts->stale += result_int64(result, 0, "stale");
     counts->excused += result_int64(result, 0, "excused");
     counts->failed += result_int64(result, 0, "failed");
     counts->noted += result_int64(result, 0, "noted");
+    counts->queued += result_int64(result, 0, "queued");
     PQclear(result);
     result = NULL;
 
@@ -60,6 +63,7 @@ sweep_window(struct walk *walk, struct doc_key lo, struct doc_key hi, bool note,
         return rc;
     counts->orphaned += result_int64(result, 0, "orphaned");
     counts->noted += result_int64(result, 0, "noted");
+    counts->queued += result_int64(result, 0, "queued");
     PQclear(result);
     return RC_OK;
 }

@@ -13,13 +13,17 @@
 #include "coordinator/migration.h"
 #include "db/connection.h"
 
+/* eligible = current + missing + stale + excused + failed */
 struct sweep_counts {
     int64_t eligible; /* documents that should have a vector */
     int64_t current;  /* that have one of their present content */
+    int64_t missing;  /* that have none, for no reason that is recorded */
+    int64_t stale;    /* that have one of an older content */
     int64_t excused;  /* skipped for their present content */
     int64_t failed;   /* failed for it */
-    int64_t noted;    /* put into the change log by this sweep */
-    int64_t orphaned; /* of the noted: vectors without a document */
+    int64_t orphaned; /* vectors without a document */
+    int64_t noted;    /* of missing, stale and orphaned: put into the change log by this sweep */
+    int64_t queued;   /* the same, and those that were in it already */
 };
 
 /* Runs a statement with whatever retries its caller has. */
