@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/escape.h"
 #include "base/strbuf.h"
 #include "embed/embedder.h"
 #include "embed/http/exchange.h"
@@ -13,8 +12,6 @@
 enum {
     INFO_TIMEOUT_MS = 5000,
     ROUNDS_MAX = 8, /* requests until encoding and dimensions are agreed upon */
-    NAMED_MAX = 32, /* texts of a request that the server may name as too long before it is left to bisection */
-    CUTS_MAX = 48,  /* of one text, each to 7/8: a text of any size gets below 2 per mille of it */
 };
 
 /* --- finding out how the server wants to be asked --- */
@@ -92,75 +89,48 @@ settle(struct call *call, bool truncate, const struct part *part, struct refusal
 
 /* --- texts that are too long --- */
 
+/* The text that the server refused as too long, at `at` of the part. The server is asked to cut it where it can; the
+ * caller cuts what stays TEXT_TOO_LONG, and sends the others again without it. */
 static enum answer
-too_long(struct call *call, const struct part *alone, const struct refusal *refusal)
+too_long(struct call *call, const struct part *part, size_t at, struct refusal *refusal)
 {
-    struct text_result *result = &call->results[alone->places[0]];
+    struct provider *provider = call->session->provider;
+    const struct part alone = {&part->texts[at], &part->places[at], 1};
+    struct text_result *result = &call->results[part->places[at]];
 
+    if (refusal->kind == REFUSAL_TOO_LONG)
+        learn_lower(&provider->max_text_tokens, (size_t)refusal->limit);
+    for (size_t i = 0; i < part->count; i++)
+        call->results[part->places[i]] = (struct text_result){.status = TEXT_UNTRIED};
+
+    if (provider->options.on_too_long == POLICY_TRUNCATE && provider->dialect->truncate_on != NULL) {
+        enum answer answer = settle(call, true, &alone, refusal);
+        if (answer == ANSWER_VECTORS)
+            result->truncated = true;
+        if (answer != ANSWER_TOO_LONG)
+            return answer;
+    }
     *result = (struct text_result){.status = TEXT_TOO_LONG,
+                                   .http_status = (int)refusal->status,
                                    .detail = arena_printf(call->arena, "content too large: %zu bytes (%s)",
-                                                          alone->texts[0].length, refusal->message)};
+                                                          part->texts[at].length, refusal->message)};
     return result->detail == NULL ? exchange_fail_memory(call) : ANSWER_VECTORS;
 }
 
-/* One text, refused as too long. Cut by the server where it can, else here, a little at a time: what a token is, only
- * the server knows. */
 static enum answer
-shorten(struct call *call, const struct part *alone, struct refusal *refusal)
+embed_part(struct call *call, const struct part *part)
 {
-    struct provider *provider = call->session->provider;
-    struct text shorter = alone->texts[0];
-    const struct part cut = {&shorter, alone->places, 1};
-    enum answer answer = ANSWER_TOO_LONG;
-    size_t limit = refusal->kind == REFUSAL_BYTES ? (size_t)refusal->limit / BYTES_PER_TOKEN : (size_t)refusal->limit;
+    struct refusal refusal = {.kind = REFUSAL_OTHER};
+    enum answer answer = part->count == 0 ? ANSWER_VECTORS : settle(call, false, part, &refusal);
 
-    if (refusal->kind == REFUSAL_TOO_LONG)
-        learn_lower(&provider->max_text_tokens, limit);
-    if (provider->options.on_too_long != POLICY_TRUNCATE)
-        return too_long(call, alone, refusal);
-
-    if (provider->dialect->truncate_on != NULL)
-        answer = settle(call, true, alone, refusal);
-    for (int cuts = 0; answer == ANSWER_TOO_LONG && cuts < CUTS_MAX; cuts++) {
-        size_t length = shorter.length - shorter.length / 8 - 1;
-        if (cuts == 0 && limit > 0 && limit < length / BYTES_PER_TOKEN)
-            length = limit * BYTES_PER_TOKEN;
-        shorter.length = utf8_whole(shorter.bytes, length);
-        if (shorter.length == 0)
-            break;
-        answer = settle(call, false, &cut, refusal);
-    }
-    if (answer == ANSWER_TOO_LONG)
-        return too_long(call, alone, refusal);
-    if (answer == ANSWER_VECTORS)
-        call->results[alone->places[0]].truncated = true;
-    return answer;
-}
-
-/* The part is used up. */
-static enum answer
-embed_part(struct call *call, struct part *part)
-{
-    for (int named = 0; part->count > 0; named++) {
-        struct refusal refusal = {.kind = REFUSAL_OTHER};
-        enum answer answer = settle(call, false, part, &refusal);
-
-        if (answer != ANSWER_TOO_LONG)
-            return answer;
-        if (part->count > 1 && (!refusal.has_index || refusal.index >= part->count || named >= NAMED_MAX))
-            return exchange_fail(call, REQUEST_REJECTED, 400, "%s: one of %zu texts is too long: %s",
-                                 call->session->provider->endpoint.shown, part->count, refusal.message);
-        /* The one that is too long goes first: should the rest fail, little was paid for. */
-        size_t at = part->count > 1 ? refusal.index : 0;
-        const struct part alone = {&part->texts[at], &part->places[at], 1};
-        answer = shorten(call, &alone, &refusal);
-        if (answer != ANSWER_VECTORS)
-            return answer;
-        part->count--;
-        memmove(part->texts + at, part->texts + at + 1, (part->count - at) * sizeof *part->texts);
-        memmove(part->places + at, part->places + at + 1, (part->count - at) * sizeof *part->places);
-    }
-    return ANSWER_VECTORS;
+    if (answer != ANSWER_TOO_LONG)
+        return answer;
+    if (part->count == 1)
+        return too_long(call, part, 0, &refusal);
+    if (refusal.has_index && refusal.index < part->count)
+        return too_long(call, part, refusal.index, &refusal);
+    return exchange_fail(call, REQUEST_REJECTED, refusal.status, "%s: one of %zu texts is too long: %s",
+                         call->session->provider->endpoint.shown, part->count, refusal.message);
 }
 
 static enum rc
@@ -375,7 +345,7 @@ http_limits(void *state, struct embed_limits *ret_limits)
                                       atomic_load_explicit(&provider->max_request_bytes, memory_order_relaxed)),
         .max_text_tokens =
             limit_of(options->max_tokens, 0, atomic_load_explicit(&provider->max_text_tokens, memory_order_relaxed)),
-        .cuts = options->on_too_long == POLICY_TRUNCATE,
+        .cuts = false, /* the server may; the caller cuts what comes back as too long */
     };
 }
 

@@ -281,7 +281,7 @@ refusal_read(const char *dialect, long status, bool retry_after, const char *bod
     size_t kept = length < BODY_READ_MAX ? length : BODY_READ_MAX;
     cJSON *root = cJSON_ParseWithLength(body, length);
 
-    *ret_refusal = (struct refusal){.kind = kind_by_status(status, retry_after)};
+    *ret_refusal = (struct refusal){.kind = kind_by_status(status, retry_after), .status = status};
     for (size_t i = 0; i < kept; i++)
         text[i] = body[i] == '\0' ? ' ' : body[i];
     text[kept] = '\0';

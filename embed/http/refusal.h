@@ -31,6 +31,7 @@ enum refusal_kind {
 
 struct refusal {
     enum refusal_kind kind;
+    long status;
     bool has_index;
     size_t index;           /* of the text that is too long, in the order sent */
     uint64_t limit;         /* what the server said it takes; 0: not said */

@@ -1,7 +1,6 @@
 #include "tests/unit/http_server.h"
 
 #include <cjson/cJSON.h>
-#include <criterion/criterion.h>
 #include <curl/curl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +13,17 @@
 #include "base/strbuf.h"
 #include "embed/hashing.h"
 
+/* No Criterion: the races run in a program of their own. */
+#define must(condition, ...)                                                                                           \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: not so: %s. ", __FILE__, __LINE__, #condition);                                    \
+            fprintf(stderr, __VA_ARGS__);                                                                              \
+            fputc('\n', stderr);                                                                                       \
+            abort();                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
 void
 http_server_start(struct http_server *server, const char *settings)
 {
@@ -21,9 +31,9 @@ http_server_start(struct http_server *server, const char *settings)
     size_t used = 0;
     int pipes[2];
 
-    cr_assert_eq(pipe(pipes), 0);
+    must(pipe(pipes) == 0, "no pipe");
     server->pid = fork();
-    cr_assert_geq(server->pid, 0);
+    must(server->pid >= 0, "no process");
     if (server->pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)dup2(pipes[1], STDOUT_FILENO);
@@ -35,11 +45,11 @@ http_server_start(struct http_server *server, const char *settings)
     server->output = pipes[0];
     while (used < sizeof line - 1 && strchr(line, '\n') == NULL) {
         ssize_t got = read(pipes[0], line + used, sizeof line - 1 - used);
-        cr_assert_gt(got, 0, "the fake server does not start");
+        must(got > 0, "the fake server does not start");
         used += (size_t)got;
     }
     server->port = (uint16_t)strtoul(line, NULL, 10);
-    cr_assert_gt(server->port, 0);
+    must(server->port > 0, "%s", line);
     http_server_set(server, settings);
 }
 
@@ -49,8 +59,8 @@ http_server_stop(struct http_server *server)
     int status = 0;
 
     (void)kill(server->pid, SIGTERM);
-    cr_assert_eq(waitpid(server->pid, &status, 0), server->pid);
-    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the fake server ended with %d", status);
+    must(waitpid(server->pid, &status, 0) == server->pid, "it is gone");
+    must(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the fake server ended with %d", status);
     (void)close(server->output);
 }
 
@@ -69,18 +79,18 @@ http_server_control(const struct http_server *server, const char *settings)
     long status = 0;
     CURL *easy = curl_easy_init();
 
-    cr_assert_not_null(easy);
+    must(easy != NULL, "no curl");
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/control", server->port);
     strbuf_init(&body, 65536);
     curl_easy_setopt(easy, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, settings);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, &body);
-    cr_assert_eq(curl_easy_perform(easy), CURLE_OK);
+    must(curl_easy_perform(easy) == CURLE_OK, "%s", url);
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-    cr_assert_eq(status, 200, "%s: %s", settings, strbuf_text(&body));
+    must(status == 200, "%s: %s", settings, strbuf_text(&body));
     cJSON *counters = cJSON_Parse(strbuf_text(&body));
-    cr_assert_not_null(counters);
+    must(counters != NULL, "%s", strbuf_text(&body));
     curl_easy_cleanup(easy);
     strbuf_free(&body);
     return counters;
@@ -98,7 +108,7 @@ http_server_counter(const struct http_server *server, const char *name)
     cJSON *counters = http_server_control(server, "{}");
     const cJSON *counter = cJSON_GetObjectItemCaseSensitive(counters, name);
 
-    cr_assert_not_null(counter, "%s", name);
+    must(counter != NULL, "%s", name);
     double value = counter->valuedouble;
     cJSON_Delete(counters);
     return value;
@@ -119,21 +129,18 @@ http_server_url(const struct http_server *server, const char *dialect, char *out
 void
 asker_open(struct asker *asker, const struct http_server *server, const char *dialect, struct provider_options options)
 {
-    char *url = malloc(128); /* lives as long as the embedder: to the test's end */
-
     memset(asker, 0, sizeof *asker);
-    cr_assert_not_null(url);
-    http_server_url(server, dialect, url, 128);
+    http_server_url(server, dialect, asker->url, sizeof asker->url);
     options.kind = PROVIDER_OPENAI;
     options.dialect = dialect;
-    options.url = options.url != NULL ? options.url : url;
+    options.url = options.url != NULL ? options.url : asker->url;
     options.model = options.model != NULL ? options.model : "m";
     options.dimensions = options.dimensions != 0 ? options.dimensions : 16;
     asker->dimensions = options.dimensions;
     asker->arena = arena_new(0);
-    cr_assert_eq(embedder_open_provider(&http_provider, &options, &asker->embedder, &asker->err), RC_OK, "%s",
-                 asker->err.message);
-    cr_assert_eq(embed_session_open(asker->embedder, &asker->session, &asker->err), RC_OK, "%s", asker->err.message);
+    must(embedder_open_provider(&http_provider, &options, &asker->embedder, &asker->err) == RC_OK, "%s",
+         asker->err.message);
+    must(embed_session_open(asker->embedder, &asker->session, &asker->err) == RC_OK, "%s", asker->err.message);
 }
 
 void
@@ -149,7 +156,7 @@ asker_ask(struct asker *asker, const char *const *texts, size_t count, const ato
 {
     struct text list[ASK_MAX];
 
-    cr_assert_leq(count, ASK_MAX);
+    must(count <= ASK_MAX, "%zu", count);
     for (size_t i = 0; i < count; i++)
         list[i] = (struct text){.bytes = texts[i], .length = strlen(texts[i])};
     memset(asker->results, 0xFF, sizeof asker->results);

@@ -36,6 +36,7 @@ struct asker {
     struct text_result results[ASK_MAX];
     float vectors[ASK_MAX * ASK_DIMENSIONS_MAX];
     size_t dimensions;
+    char url[128];
 };
 
 /* The base address that a user would write down for this dialect. */
