@@ -7,7 +7,7 @@ exit_code_of(enum rc rc, const struct err *err)
 {
     static const struct {
         const char *sqlstate;
-        enum exit_code code;
+        int code;
     } own[] = {
         {"RE001", EXIT_STATE}, /* invalid transition */
         {"RE002", EXIT_USAGE}, /* unknown id */

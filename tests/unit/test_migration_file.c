@@ -7,7 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/log.h"
+#include "coordinator/file_provider.h"
 #include "tests/unit/migration_file_text.h"
 
 static const char small_file[] =
@@ -429,6 +431,69 @@ Test(migration_file, settings_of_another_kind_of_provider_are_refused)
     assert_refused("target.provider", NULL, "target.provider is missing");
     assert_refused("target.provider", "{\"kind\":\"openai\",\"url\":\"http://h\",\"extra\":[]}",
                    "target.provider.extra must be an object");
+}
+
+/* --- examples --- */
+
+static struct migration_file *
+read_example(const char *name)
+{
+    char path[512];
+    struct migration_file *file = NULL;
+    struct err err = ERR_INIT;
+    setenv("OPENAI_API_KEY", "sk-of-the-example", 1);
+    (void)snprintf(path, sizeof path, "%s/examples/%s.json", REEMBED_SOURCE_DIR, name);
+    cr_assert_eq(migration_file_read(path, &file, &err), RC_OK, "%s %s", err.message, err.hint);
+    return file;
+}
+
+/* Every member of `expected` must be in `shown`, at any depth. */
+static void
+assert_shown(const cJSON *expected, const cJSON *shown, const char *where)
+{
+    const cJSON *member = NULL;
+    cJSON_ArrayForEach (member, expected) {
+        const cJSON *other = cJSON_GetObjectItemCaseSensitive(shown, member->string);
+        cr_assert_not_null(other, "%s.%s is not in examples/complete.json", where, member->string);
+        if (cJSON_IsObject(member))
+            assert_shown(member, other, member->string);
+    }
+}
+
+Test(migration_file, the_examples_are_migration_files)
+{
+    static const char *const names[] = {"minimal", "onnx", "openai", "self-hosted", "complete"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        migration_file_free(read_example(names[i]));
+}
+
+Test(migration_file, the_complete_example_has_every_setting_and_the_defaults)
+{
+    struct migration_file *file = read_example("complete");
+    struct migration_file *bare = parse_ok(small_file);
+    cJSON *shown = NULL;
+    struct strbuf config;
+
+    strbuf_init(&config, 65536);
+    migration_file_config_json(file, &config);
+    cJSON *stored = cJSON_Parse(strbuf_text(&config));
+    cr_assert_eq(json_read_file(REEMBED_SOURCE_DIR "/examples/complete.json", &shown, NULL), RC_OK);
+    assert_shown(stored, shown, "");
+    const cJSON *source = cJSON_GetObjectItem(cJSON_GetObjectItem(shown, "source"), "provider");
+    const cJSON *target = cJSON_GetObjectItem(cJSON_GetObjectItem(shown, "target"), "provider");
+    for (size_t i = 0; i < file_provider_table.count; i++) {
+        const char *key = file_provider_table.fields[i].key;
+        cr_assert(cJSON_HasObjectItem(source, key) || cJSON_HasObjectItem(target, key) ? 1 : 0, "provider.%s", key);
+    }
+    cr_assert_eq(memcmp(&file->backfill, &bare->backfill, sizeof bare->backfill), 0, "backfill");
+    cr_assert_eq(memcmp(&file->gates, &bare->gates, sizeof bare->gates), 0, "gates");
+    cr_assert_eq(memcmp(&file->limits, &bare->limits, sizeof bare->limits), 0, "limits");
+    cr_assert_eq(memcmp(&file->database, &bare->database, sizeof bare->database), 0, "database");
+    cJSON_Delete(stored);
+    cJSON_Delete(shown);
+    strbuf_free(&config);
+    migration_file_free(file);
+    migration_file_free(bare);
 }
 
 /* --- what is stored --- */
