@@ -212,7 +212,8 @@ task_returned(struct embed_task *task)
 {
     struct drainer *d = task->context;
 
-    run_count_usage(d->run, &task->usage);
+    if (!d->run->flow || d->embedder != EMBEDDER_TARGET) /* else request by request */
+        run_count_usage(d->run, &task->usage);
     if (task->rc == RC_HALT || task->rc == RC_FATAL)
         run_stop(d->run, STOP_FAILED, task->rc, &task->err);
     pthread_mutex_lock(&d->mutex);

@@ -31,7 +31,8 @@ batch_embedded(struct embed_task *task)
     struct batch *batch = task->context;
     struct run *run = batch->run;
 
-    run_count_usage(run, &task->usage);
+    if (!run->flow) /* else request by request */
+        run_count_usage(run, &task->usage);
     if (task->rc == RC_HALT)
         run_stop(run, STOP_FAILED, RC_HALT, &task->err);
     else if (task->rc == RC_FATAL)

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "coordinator/batch.h"
 #include "coordinator/exit_code.h"
+#include "coordinator/flow.h"
 #include "coordinator/main_loop.h"
 #include "coordinator/provider.h"
 #include "coordinator/run.h"
@@ -91,15 +92,20 @@ look_at_state(struct prepared *p, struct err *err)
     params_add_text(&params, p->file->id);
     rc = run_exec(&p->run, p->db,
                   "SELECT state, coalesce(reason, '') AS reason, finalized_at IS NOT NULL OR "
-                  "coalesce(clock_timestamp() >= window_ends_at, false) AS window_over, flipped_at IS NOT NULL AS flipped "
-                  "FROM reembed.migration WHERE migration_id = $1",
+                  "coalesce(clock_timestamp() >= window_ends_at, false) AS window_over, flipped_at IS NOT NULL AS flipped, "
+                  "coalesce(tokens < (config#>>'{limits,max_tokens}')::float8, true) AND coalesce(cost < (config#>>'{limits,max_cost}')::float8, true) AS affordable "
+                  "FROM reembed.migration JOIN (SELECT migration_id, tokens, cost FROM reembed.progress) p USING (migration_id) WHERE migration_id = $1",
                   &params, &result, err);
     params_clear(&params);
     if (rc == RC_OK) {
         snprintf(p->state, sizeof p->state, "%s", result_string(result, 0, "state"));
         p->window_over = result_bool(result, 0, "window_over");
         atomic_store(&p->run.flipped, result_bool(result, 0, "flipped"));
-        if (strcmp(p->state, "paused") == 0) {
+        if (strcmp(p->state, "paused") == 0 && strcmp(result_string(result, 0, "reason"), "budget") == 0 &&
+            result_bool(result, 0, "affordable")) {
+            rc = call(p, "SELECT reembed.resume($1)", p->file->id, err);
+            snprintf(p->state, sizeof p->state, "in_progress");
+        } else if (strcmp(p->state, "paused") == 0) {
             rc = err_set(err, RC_REFUSED, ERR_STATE, "migration %s is paused: %s", p->file->id, result_string(result, 0, "reason"));
             err_hint(err, "reembed resume %s, then run again", p->file->id);
         }
@@ -330,6 +336,15 @@ start_threads(struct run *run, struct threads *t, struct err *err)
     for (size_t i = 0; i < POOL_MAX_EMBEDDERS; i++) {
         pool.embedders[i] = run->embedders[i];
         pool.policies[i] = policy_of(run);
+    }
+    if (run->embedders[EMBEDDER_TARGET] && run->file->target.provider.kind == PROVIDER_OPENAI) {
+        struct embed_policy *policy = &pool.policies[EMBEDDER_TARGET];
+        if ((rc = flow_open(run, run->embedders[EMBEDDER_TARGET], &run->flow, err)) != RC_OK)
+            return rc;
+        policy->before_request = flow_before;
+        policy->after_request = flow_after;
+        policy->wait = flow_wait;
+        policy->context = run->flow;
     }
     if ((rc = pool_open(&pool, &run->pool, err)) != RC_OK)
         return rc;
@@ -617,6 +632,7 @@ run_command(const struct run_options *options, char *ret_migration_id, struct er
         code = exit_of_run(&p, err);
     }
     pool_close(p.run.pool);
+    flow_close(p.run.flow);
     for (size_t i = 0; i < p.run.writers; i++)
         queue_free(p.run.finished[i]);
     for (size_t i = 0; i < POOL_MAX_EMBEDDERS; i++)

@@ -44,6 +44,7 @@ enum stop_reason {
 };
 
 struct chunk;
+struct flow;
 
 struct run {
     const struct run_options *options;
@@ -51,6 +52,7 @@ struct run {
     const struct migration *migration;
     struct embedder *embedders[POOL_MAX_EMBEDDERS]; /* NULL: not needed */
     struct pool *pool;
+    struct flow *flow; /* NULL: the target's model is in process */
     size_t batch_size;
     size_t threads;
     int64_t lease_ms;

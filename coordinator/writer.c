@@ -470,6 +470,7 @@ drop_lost_chunks(struct writer *w)
 static enum rc
 write_batches(struct writer *w, struct err *err)
 {
+    size_t most = db_max_in_flight(w->db), depth = most < DEPTH ? most : DEPTH;
     enum rc rc = RC_OK;
     bool closed = false;
 
@@ -482,7 +483,7 @@ write_batches(struct writer *w, struct err *err)
             take_in(w, item);
         closed = popped == RC_CLOSED;
         drop_lost_chunks(w);
-        if (w->in_flight < DEPTH && (chunk = choose_chunk(w, closed, w->in_flight == 0 ? 1 : JOIN / 2)))
+        if (w->in_flight < depth && (chunk = choose_chunk(w, closed, w->in_flight == 0 ? 1 : JOIN / 2)))
             rc = send_group(w, chunk, err);
         else if (w->in_flight > 0)
             rc = receive_group(w, err);

@@ -298,6 +298,9 @@ BEGIN
   VALUES (p_worker, p_id, p_host, p_pid, p_in_flight, p_processed, p_tokens, p_requests, p_note, CASE WHEN p_stopped THEN t END)
   ON CONFLICT (worker_id) DO UPDATE SET heartbeat_at = t, in_flight = p_in_flight, processed = p_processed,
      tokens = p_tokens, requests = p_requests, note = p_note, stopped_at = CASE WHEN p_stopped THEN t END;
+  IF p_stopped THEN
+    UPDATE reembed.migration SET finisher = NULL, finisher_until = NULL WHERE migration_id = p_id AND finisher = p_worker;
+  END IF;
   -- active time: between two beats of whatever processes, in progress only; a gap is a time with nobody alive
   UPDATE reembed.migration m SET beat_at = t,
      active_ms = active_ms + CASE WHEN m.state = 'in_progress' AND m.beat_at > t - interval '5 seconds' AND m.beat_at < t
