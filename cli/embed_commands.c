@@ -115,9 +115,11 @@ embed_batch(struct embedding *work, const struct document *documents, size_t cou
 static enum rc
 embed_lines(struct embedding *work, struct err *err)
 {
+    enum rc rc = RC_OK;
     struct document *documents = calloc(BATCH_LINES, sizeof *documents);
-    enum rc rc = documents == NULL ? err_memory(err) : RC_OK;
 
+    if (documents == NULL)
+        return err_memory(err);
     while (rc == RC_OK) {
         size_t count = 0;
         struct err read_error = ERR_INIT;

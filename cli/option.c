@@ -9,7 +9,7 @@
 
 #include "base/nearest.h"
 
-enum { TABLES = 2 };
+enum { TABLES = 2, KNOWN_MAX = TABLES * OPTIONS_MAX };
 
 /* Where an option stands: its table and row. */
 struct place {
@@ -40,13 +40,13 @@ static enum rc
 refuse_unknown(const struct arguments *arguments, const char *word, struct err *err)
 {
     char name[64];
-    const char *known[TABLES * OPTIONS_MAX + 1];
+    const char *known[KNOWN_MAX + 1];
     size_t count = 0;
 
     (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
     for (size_t table = 0; table < TABLES; table++) {
         const struct option_spec *options = arguments->tables[table];
-        for (size_t row = 0; options != NULL && options[row].name != NULL && count < TABLES * OPTIONS_MAX; row++)
+        for (size_t row = 0; options != NULL && options[row].name != NULL && count < KNOWN_MAX; row++)
             known[count++] = options[row].name;
     }
     known[count] = NULL;
