@@ -119,7 +119,7 @@ BEGIN
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
     WHERE a.attrelid = docs AND a.attnum > 0 AND NOT a.attisdropped
-      AND (a.attname = p_id OR quote_ident(a.attname) = p_id OR a.attname = lower(p_id))
+      AND (a.attname = p_id OR quote_ident(a.attname) = p_id OR '"' || replace(a.attname, '"', '""') || '"' = p_id OR a.attname = lower(p_id))
     ORDER BY a.attname = p_id DESC LIMIT 1;
   IF att.attname IS NULL THEN
     IF p_id ~ ',' THEN
@@ -192,7 +192,7 @@ BEGIN
   SELECT a.attname, t.typname, a.atttypmod INTO att
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped
-      AND (a.attname = p_source->>'column' OR quote_ident(a.attname) = p_source->>'column')
+      AND p_source->>'column' IN (a.attname, quote_ident(a.attname), '"' || replace(a.attname, '"', '""') || '"')
     LIMIT 1;
   IF att.attname IS NULL THEN
     PERFORM reembed.wrong_configuration(format('source.column: table %s has no column %s', table_name, p_source->>'column'),
@@ -208,7 +208,7 @@ BEGIN
   dimensions := CASE WHEN att.atttypmod > 0 THEN att.atttypmod END;
   SELECT quote_ident(a.attname) INTO id_column FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = rel AND a.attnum > 0 AND NOT a.attisdropped
-      AND (a.attname = p_source->>'id' OR quote_ident(a.attname) = p_source->>'id') LIMIT 1;
+      AND p_source->>'id' IN (a.attname, quote_ident(a.attname), '"' || replace(a.attname, '"', '""') || '"') LIMIT 1;
   IF id_column IS NULL THEN
     PERFORM reembed.wrong_configuration(format('source.id: table %s has no column %s', table_name, p_source->>'id'));
   END IF;

@@ -6,7 +6,7 @@ SELECT w.id, w.h AS content_hash,
        CASE WHEN t.content_hash = w.h OR f.known THEN NULL WHEN octet_length(w.body) > $4 THEN left(w.body, $4) ELSE w.body END AS body,
        coalesce(octet_length(w.body) > $4 AND char_length(w.body) > $4, false) AS cut
 FROM (SELECT {id} AS id, {content} AS body, md5(coalesce({content}, ''))::uuid AS h FROM {docs} AS {alias}
-      WHERE ($1::{id_type} IS NULL OR {id} > $1::{id_type}) AND {id} <= $2::{id_type} AND {filter} ORDER BY {id} LIMIT $3) w
+      WHERE ($1::{id_type} IS NULL OR {id} > $1::{id_type}) AND {id} <= $2::{id_type} AND {filter} ORDER BY {alias}.{id} LIMIT $3) w
 LEFT JOIN LATERAL (SELECT content_hash FROM {target} WHERE doc_id = w.id OFFSET 0) t ON true
 LEFT JOIN LATERAL (SELECT true AS known FROM reembed.failure x WHERE x.migration = $5 AND x.space_id = $6 AND x.doc_id = w.id::text
                      AND NOT x.retrying AND (x.content_hash IS NULL OR x.content_hash = w.h) OFFSET 0) f ON true

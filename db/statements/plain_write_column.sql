@@ -5,15 +5,15 @@ WITH fence AS (
   UPDATE reembed.drain SET lease_until = clock_timestamp() + $4 * interval '1 millisecond',
          drained = drained + cardinality($6::{id_type}[]), truncated = truncated + $9
   WHERE space_id = $1 AND owner = $2 AND epoch = $3 RETURNING 1),
-u AS MATERIALIZED (   -- names that no column of the documents has: the content expression is bare
-  SELECT u.reembed_id, u.reembed_hash, u.reembed_vector
-  FROM fence, unnest($6::{id_type}[], $7::uuid[], $8::{vector}[]) AS u(reembed_id, reembed_hash, reembed_vector)),
-lk AS MATERIALIZED (
-  SELECT {alias}.{id} AS id, u.reembed_vector AS v FROM u JOIN {docs} AS {alias} ON {alias}.{id} = u.reembed_id
-  WHERE md5(coalesce({content}, ''))::uuid = u.reembed_hash ORDER BY u.reembed_id FOR NO KEY UPDATE OF {alias} SKIP LOCKED),
-w AS (UPDATE {docs} AS {alias} SET {source_column} = lk.v FROM lk WHERE {alias}.{id} = lk.id RETURNING lk.id),
+reembed_u AS MATERIALIZED (   -- names that no column of the documents has: the content expression is bare
+  SELECT reembed_u.reembed_id, reembed_u.reembed_hash, reembed_u.reembed_vector
+  FROM fence, unnest($6::{id_type}[], $7::uuid[], $8::{vector}[]) AS reembed_u(reembed_id, reembed_hash, reembed_vector)),
+reembed_lk AS MATERIALIZED (
+  SELECT {alias}.{id} AS id, reembed_u.reembed_vector AS v FROM reembed_u JOIN {docs} AS {alias} ON {alias}.{id} = reembed_u.reembed_id
+  WHERE md5(coalesce({content}, ''))::uuid = reembed_u.reembed_hash ORDER BY reembed_u.reembed_id FOR NO KEY UPDATE OF {alias} SKIP LOCKED),
+w AS (UPDATE {docs} AS {alias} SET {source_column} = reembed_lk.v FROM reembed_lk WHERE {alias}.{id} = reembed_lk.id RETURNING reembed_lk.id),
 gone AS (
-  SELECT u.reembed_id AS id FROM u WHERE u.reembed_hash IS NULL AND NOT EXISTS (SELECT 1 FROM {docs} AS {alias} WHERE {alias}.{id} = u.reembed_id AND {filter})),
+  SELECT reembed_u.reembed_id AS id FROM reembed_u WHERE reembed_u.reembed_hash IS NULL AND NOT EXISTS (SELECT 1 FROM {docs} AS {alias} WHERE {alias}.{id} = reembed_u.reembed_id AND {filter})),
 del AS (
   DELETE FROM {changes} c USING (SELECT id FROM w UNION SELECT id FROM gone) x
   WHERE c.space_id = $1 AND c.seq = ANY ($5::bigint[]) AND c.doc_id = x.id RETURNING 1)

@@ -6,10 +6,10 @@ WITH fence AS (
          drained = drained + cardinality($6::{id_type}[]), truncated = truncated + $9
   WHERE space_id = $1 AND owner = $2 AND epoch = $3 RETURNING 1),
 u AS MATERIALIZED (
-  SELECT u.id, u.h, u.v,
-         (SELECT md5(coalesce({content}, ''))::uuid FROM {docs} AS {alias} WHERE {id} = u.id AND {filter}) AS present,
-         EXISTS (SELECT 1 FROM {source} s WHERE s.{source_id} = u.id) AS there
-  FROM fence, unnest($6::{id_type}[], $7::uuid[], $8::{vector}[]) AS u(id, h, v)),
+  SELECT reembed_u.id, reembed_u.h, reembed_u.v,
+         (SELECT md5(coalesce({content}, ''))::uuid FROM {docs} AS {alias} WHERE {alias}.{id} = reembed_u.id AND {filter}) AS present,
+         EXISTS (SELECT 1 FROM {source} s WHERE s.{source_id} = reembed_u.id) AS there
+  FROM fence, unnest($6::{id_type}[], $7::uuid[], $8::{vector}[]) AS reembed_u(id, h, v)),
 ok AS MATERIALIZED (SELECT * FROM u WHERE u.present IS NOT DISTINCT FROM u.h),
 lk AS MATERIALIZED (
   SELECT s.{source_id} AS id FROM {source} s WHERE s.{source_id} IN (SELECT id FROM ok) ORDER BY 1 FOR UPDATE SKIP LOCKED),

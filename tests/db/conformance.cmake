@@ -7,3 +7,4 @@ if(CRITERION_FOUND)
 endif()
 
 reembed_db_test(conformance_transitions conformance_transitions.c LIBS db_lab)
+reembed_db_test(capture_ids capture_ids.c LIBS db_lab)

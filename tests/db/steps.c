@@ -11,7 +11,7 @@
 #include "db/template.h"
 #include "tests/db/support.h"
 
-enum { DIMENSIONS = 4, CHUNK = 100, BATCH = 100, WINDOW = 250, PASSES = 1000, CONTENT_LIMIT = 100000, VALUES = 12 };
+enum { DIMENSIONS = 4, CHUNK = 100, BATCH = 40, WINDOW = 250, PASSES = 1000, CONTENT_LIMIT = 100000, VALUES = 12 };
 
 /* --- the statements of a migration --- */
 

@@ -225,7 +225,7 @@ sql_run(struct db *db, const char *format, ...)
     char *sql;
     PRINT(sql, format);
     if (db_script(db, sql, &err) != RC_OK)
-        lab_fail("%s: %s (%s)", sql, err.message, err.sqlstate);
+        lab_fail("%s %s in: %s", err.sqlstate, err.message, sql);
 }
 
 static PGresult *
@@ -234,7 +234,7 @@ query(struct db *db, const char *sql)
     PGresult *result = NULL;
     struct err err = ERR_INIT;
     if (db_exec_text(db, sql, NULL, &result, &err) != RC_OK)
-        lab_fail("%s: %s (%s)", sql, err.message, err.sqlstate);
+        lab_fail("%s %s in: %s", err.sqlstate, err.message, sql);
     return result;
 }
 
@@ -449,7 +449,7 @@ void
 start(const char *id)
 {
     sql_text(lab, "select reembed.start('%s')", id);
-    capture(sql_text(lab, "select collection from reembed.migration where migration_id = '%s'", id));
+    sql_text(lab, "select reembed.install_capture(collection) from reembed.migration where migration_id = '%s'", id);
     sql_text(lab, "select reembed.count_documents('%s')", id);
 }
 
