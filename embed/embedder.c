@@ -24,11 +24,7 @@ provider_find(enum provider_kind kind)
     case PROVIDER_HASHING:
         return &hashing_provider;
     case PROVIDER_ONNX:
-#ifdef REEMBED_WITH_ONNX
         return &onnx_provider;
-#else
-        return NULL;
-#endif
     case PROVIDER_OPENAI:
 #ifdef REEMBED_WITH_HTTP
         return &http_provider;
