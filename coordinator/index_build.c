@@ -10,14 +10,14 @@
 #include "db/template.h"
 
 /* Without words of its own from the file: as many lists as pgvector advises, rows / 1000 up to a million, then sqrt. */
-static int64_t
-list_count(const struct migration_index *index, double rows)
+int64_t
+index_list_count(const struct migration_index *index, double documents)
 {
-    double lists = rows <= 1e6 ? rows / 1000 : 1000;
+    double lists = documents <= 1e6 ? documents / 1000 : 1000;
 
     if (index->lists > 0)
         return index->lists;
-    while (rows > 1e6 && lists * lists < rows)
+    while (documents > 1e6 && lists * lists < documents)
         lists *= 1.1;
     return lists < 10 ? 10 : (int64_t)lists;
 }
@@ -34,27 +34,33 @@ operator_class(const struct migration *m)
     return half ? "halfvec_cosine_ops" : "vector_cosine_ops";
 }
 
-static enum rc
-create_index(struct run *run, struct db *db, const PGresult *facts, struct err *err)
+enum rc
+index_statement(const struct migration *m, const struct migration_index *index, const PGresult *facts, double documents,
+                char **ret_sql, struct err *err)
 {
-    const struct migration *m = run->migration;
-    const struct migration_index *index = &run->file->target.index;
     char opclass[128], options[64];
-    char *sql = NULL;
-    enum rc rc;
 
-    snprintf(opclass, sizeof opclass, "\"%s\".%s", m->types.schema, operator_class(m));
+    (void)snprintf(opclass, sizeof opclass, "\"%s\".%s", m->types.schema, operator_class(m));
     if (strcmp(m->index_method, "ivfflat") == 0)
-        snprintf(options, sizeof options, "lists = %lld", (long long)list_count(index, result_float64(facts, 0, "rows")));
+        (void)snprintf(options, sizeof options, "lists = %lld", (long long)index_list_count(index, documents));
     else
-        snprintf(options, sizeof options, "m = %lld, ef_construction = %lld", (long long)index->m,
-                 (long long)index->ef_construction);
-    struct template_value values[] = {
+        (void)snprintf(options, sizeof options, "m = %lld, ef_construction = %lld", (long long)index->m,
+                       (long long)index->ef_construction);
+    const struct template_value values[] = {
         {"name", result_string(facts, 0, "name")}, {"target", result_string(facts, 0, "target")},
         {"method", m->index_method},               {"opclass", opclass},
         {"options", options},
     };
-    if ((rc = template_render(sql_index_create, values, sizeof values / sizeof *values, &sql, err)) != RC_OK)
+    return template_render(sql_index_create, values, sizeof values / sizeof *values, ret_sql, err);
+}
+
+static enum rc
+create_index(struct run *run, struct db *db, const PGresult *facts, struct err *err)
+{
+    char *sql = NULL;
+    enum rc rc = index_statement(run->migration, &run->file->target.index, facts, result_float64(facts, 0, "rows"), &sql, err);
+
+    if (rc != RC_OK)
         return rc;
     log_event(LOG_INFO, "building the index", LF_STR("index", result_string(facts, 0, "qualified")));
     db_leave_on_stop(db, true);

@@ -183,6 +183,31 @@ out:
     return rc;
 }
 
+static enum rc
+lock_and_look(struct db *db, int *ret_installed, struct err *err)
+{
+    enum rc rc = db_exec(db, sql_install_lock, NULL, NULL, err);
+    if (rc == RC_OK)
+        rc = read_installed(db, ret_installed, err);
+    if (rc == RC_OK && *ret_installed > latest_version())
+        rc = refuse_newer(*ret_installed, err);
+    return rc;
+}
+
+static enum rc
+prepare(struct db *db, struct err *err)
+{
+    enum rc rc = install_vector(db, err);
+    return rc == RC_OK ? db_script(db, sql_install_prepare, err) : rc;
+}
+
+static void
+hint_at_rights(enum rc rc, struct err *err)
+{
+    if (rc == RC_INVALID && err != NULL && strcmp(err->sqlstate, "42501") == 0)
+        err_hint(err, "let a DBA run `reembed init` once, or what `reembed init --print` writes");
+}
+
 /* One transaction: the next version that is missing. *ret_done: there was none. */
 static enum rc
 install_next(struct db *db, bool *ret_done, struct err *err)
@@ -191,23 +216,40 @@ install_next(struct db *db, bool *ret_done, struct err *err)
     enum rc rc = db_begin(db, err);
     if (rc != RC_OK)
         return rc;
-    if ((rc = db_exec(db, sql_install_lock, NULL, NULL, err)) != RC_OK ||
-        (rc = read_installed(db, &installed, err)) != RC_OK)
+    if ((rc = lock_and_look(db, &installed, err)) != RC_OK)
         goto out;
-    if (installed > latest_version()) {
-        rc = refuse_newer(installed, err);
-        goto out;
-    }
     *ret_done = installed == latest_version();
     if (!*ret_done &&
-        ((rc = install_vector(db, err)) != RC_OK || (rc = db_script(db, sql_install_prepare, err)) != RC_OK ||
-         (rc = apply_version(db, &sql_versions[installed], err)) != RC_OK))
+        ((rc = prepare(db, err)) != RC_OK || (rc = apply_version(db, &sql_versions[installed], err)) != RC_OK))
         goto out;
     rc = db_commit(db, err);
 out:
     db_rollback(db);
-    if (rc == RC_INVALID && err != NULL && strcmp(err->sqlstate, "42501") == 0)
-        err_hint(err, "let a DBA run `reembed init` once, or what `reembed init --print` writes");
+    hint_at_rights(rc, err);
+    return rc;
+}
+
+enum rc
+schema_install_within(struct db *db, struct err *err)
+{
+    int installed = 0;
+    PGresult *path = NULL;
+    struct params params = PARAMS_INIT;
+    enum rc rc = lock_and_look(db, &installed, err);
+
+    if (rc != RC_OK || installed == latest_version())
+        return rc;
+    if ((rc = db_exec(db, "select current_setting('search_path') as path", NULL, &path, err)) == RC_OK)
+        rc = prepare(db, err);
+    for (; rc == RC_OK && installed < latest_version(); installed++)
+        rc = apply_version(db, &sql_versions[installed], err);
+    if (rc == RC_OK) {
+        params_add_text(&params, result_string(path, 0, "path"));
+        rc = db_exec(db, "select set_config('search_path', $1, true)", &params, NULL, err);
+    }
+    params_clear(&params);
+    PQclear(path);
+    hint_at_rights(rc, err);
     return rc;
 }
 

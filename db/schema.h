@@ -20,6 +20,10 @@
  * create the schema. */
 enum rc schema_install(struct db *db, struct err *err);
 
+/* The same inside db_begin .. db_commit, for a caller that looks at the result and rolls it back. Holds the lock of the
+ * installing processes until then; search_path is left as it was. RC_RETRY: the caller begins anew. */
+enum rc schema_install_within(struct db *db, struct err *err);
+
 /* *ret_installed is 0 where there is no schema. */
 enum rc schema_version(struct db *db, int *ret_installed, int *ret_latest, struct err *err);
 
