@@ -72,10 +72,9 @@ find_line(const char *text, size_t length, const char *path)
             depth++;
             at++;
         } else if (text[at] == '}' || text[at] == ']') {
-            if (depth > 0)
-                depth--;
-            if (matched > 0 && matched >= depth)
-                matched = depth == 0 ? 0 : depth - 1;
+            if (matched > 0 && depth == matched + 1)
+                break; /* the section has ended without the key */
+            depth--;
             at++;
         } else if (text[at] == '"') {
             size_t end = skip_string(text, length, at);
@@ -254,9 +253,9 @@ read_number(const struct file_reader *reader, const char *section, const struct 
         return file_refuse(reader, section, field->key, "must be %s%s", range,
                            field->kind == FIELD_OPTIONAL ? ", or null for none" : "");
     double number = value->valuedouble;
-    /* Written so that NaN fails it. */
+    /* Written so that NaN fails it; infinity is above every maximum. */
     bool inside = number >= field->minimum && number <= maximum && !(field->above && number <= field->minimum);
-    if (!isfinite(number) || !inside || (whole && number != floor(number)))
+    if (!inside || (whole && number != floor(number)))
         return file_refuse(reader, section, field->key, "must be %s, not %.15g", range, number);
     *ret_number = number;
     return RC_OK;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "coordinator/batch.h"
+#include "coordinator/throttle.h"
 #include "db/result.h"
 #include "db/statements.h"
 
@@ -269,6 +270,8 @@ main_loop(struct run *run, struct db *db)
             rc = main_beat(run, db, false, &err);
             beat_ms = now;
         }
+        if (rc == RC_OK)
+            rc = throttle_look(run, db, &err);
         if (rc == RC_OK && now - shown_ms >= PROGRESS_MS) {
             rc = show_progress(run, db, &err);
             shown_ms = now;

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "coordinator/batch.h"
 #include "coordinator/run.h"
+#include "coordinator/throttle.h"
 #include "db/result.h"
 #include "db/statements.h"
 
@@ -109,6 +110,8 @@ hand_out(struct run *run, struct db *db, struct chunk *chunk, const PGresult *ro
         first += n;
         batch->last = last && first >= count;
         enum rc rc = wait_for_room(run);
+        if (rc == RC_OK)
+            rc = throttle_wait(run, batch->embed_count);
         if (rc != RC_OK) {
             batch_free(batch);
             return rc;

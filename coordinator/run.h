@@ -90,6 +90,12 @@ struct run {
     atomic_llong processed; /* documents written by this process */
     atomic_ullong tokens;
     atomic_ullong requests;
+    /* --- coordinator/throttle.h --- */
+    atomic_bool held;         /* the backfill waits for the replicas */
+    int64_t throttle_looked_ms; /* main thread only */
+    double allowance;         /* reader only, as the next */
+    int64_t allowance_ms;
+
     atomic_bool drained_once[POOL_MAX_EMBEDDERS]; /* the change log of that space was seen empty */
 };
 
