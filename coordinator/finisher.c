@@ -268,6 +268,23 @@ complete(struct finisher *f, struct err *err)
     return rc == RC_REFUSED ? RC_AGAIN : rc; /* another process did it, or something changed: look again */
 }
 
+/* An exact walk is worth its while only when nothing but the coverage is in question. */
+static enum rc
+others_hold(struct finisher *f, bool *ret_hold, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+    enum rc rc;
+
+    params_add_text(&params, f->run->migration->id);
+    rc = exec(f, sql_gates_blocking, &params, &result, err);
+    params_clear(&params);
+    if (rc == RC_OK)
+        *ret_hold = !result_bool(result, 0, "others");
+    PQclear(result);
+    return rc;
+}
+
 /* Everything is done but the flip. Waits for a gate that holds by itself in time; ends the run for the others. */
 static enum rc
 report_blocked(struct finisher *f, struct err *err)
@@ -321,10 +338,13 @@ step(struct finisher *f, const struct stand *stand, struct err *err)
             return rc;
     }
     if (!flipped && (stand->backfilled || (stand->coverage >= threshold && !backfill_is_sooner(stand, MEASURE_SECS_A_DOCUMENT)))) {
-        if (!stand->backfilled && (f->measured_ms == 0 || clock_now_ms() - f->measured_ms > 30000) &&
+        bool hold = true;
+        if (!stand->backfilled && (rc = others_hold(f, &hold, err)) != RC_OK)
+            return rc;
+        if (hold && !stand->backfilled && (f->measured_ms == 0 || clock_now_ms() - f->measured_ms > 30000) &&
             (rc = measure(f, err)) != RC_OK)
             return rc;
-        if ((rc = try_cutover(f, &flipped, err)) != RC_OK)
+        if (hold && (rc = try_cutover(f, &flipped, err)) != RC_OK)
             return rc;
     }
     if (!stand->backfilled)
