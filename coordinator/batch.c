@@ -102,8 +102,8 @@ enum rc
 write_set_init(struct write_set *set, struct arena *arena, size_t capacity, struct err *err)
 {
     *set = (struct write_set){.arena = arena};
-#define ROOM(field) \
-    if (!(set->field = arena_array(arena, capacity ? capacity : 1, sizeof *set->field))) \
+#define ROOM(field)                                                                                                    \
+    if (!(set->field = arena_array(arena, capacity ? capacity : 1, sizeof *set->field)))                               \
     return err_memory(err)
     ROOM(ids);
     ROOM(hashes);

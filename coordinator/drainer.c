@@ -14,10 +14,10 @@
 #include "db/result.h"
 #include "db/statements.h"
 
-#define LIST 1000         /* changes a pass */
+#define LIST         1000 /* changes a pass */
 #define FLOOR_PASSES 8    /* passes after which smaller numbers are looked for again */
-#define PURGE_MS 10000
-#define PURGE_LIMIT 10000
+#define PURGE_MS     10000
+#define PURGE_LIMIT  10000
 
 struct drainer {
     struct run *run;
@@ -43,11 +43,11 @@ struct drainer {
 struct pass {
     struct arena *arena;
     int64_t token;
-    int64_t *numbers;      /* of the changes */
+    int64_t *numbers; /* of the changes */
     size_t count;
-    struct doc_key *ids;   /* of the documents, as listed */
+    struct doc_key *ids; /* of the documents, as listed */
     size_t id_count;
-    int64_t *markers;      /* changes that stand for a TRUNCATE */
+    int64_t *markers; /* changes that stand for a TRUNCATE */
     size_t marker_count;
     int64_t highest;
 };
@@ -257,7 +257,8 @@ embed_batches(struct drainer *d, struct batch **batches, size_t count, struct er
             .documents = batch->documents,
             .count = batch->embed_count,
             .embedder = d->embedder,
-            .dimensions = d->space->dimensions ? d->space->dimensions : embedder_dimensions(d->run->embedders[d->embedder]),
+            .dimensions =
+                d->space->dimensions ? d->space->dimensions : embedder_dimensions(d->run->embedders[d->embedder]),
             .arena = batch->arena,
             .urgent = true,
             .done = task_returned,
@@ -317,7 +318,8 @@ write_changed(struct drainer *d, const struct pass *pass, const struct write_set
     params_add_key_array(&params, m->id_type, set->ids, set->count);
     params_add_uuid_array(&params, set->hashes, set->count);
     params_add_vectors(&params, &m->types, d->space->kind, set->vectors, set->count,
-                       d->space->dimensions ? d->space->dimensions : embedder_dimensions(d->run->embedders[d->embedder]));
+                       d->space->dimensions ? d->space->dimensions
+                                            : embedder_dimensions(d->run->embedders[d->embedder]));
     params_add_int8(&params, set->truncated);
     if (d->space->side) {
         params_add_int8(&params, m->number);
@@ -373,7 +375,8 @@ drain_documents(struct drainer *d, const struct pass *pass, struct err *err)
     }
     for (int first = 0; first < result_rows(rows); first += (int)run->batch_size) {
         int left = result_rows(rows) - first;
-        if (!(batches[count] = batch_from_rows(run, rows, first, left < (int)run->batch_size ? left : (int)run->batch_size))) {
+        if (!(batches[count] =
+                  batch_from_rows(run, rows, first, left < (int)run->batch_size ? left : (int)run->batch_size))) {
             rc = err_memory(err);
             goto out;
         }

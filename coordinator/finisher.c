@@ -15,8 +15,8 @@
 #include "db/result.h"
 #include "db/statements.h"
 
-#define LOOK_MS 200
-#define INDEX_SECS_A_DOCUMENT 0.0006   /* HNSW, m 16, 384 dimensions, one core */
+#define LOOK_MS                 200
+#define INDEX_SECS_A_DOCUMENT   0.0006  /* HNSW, m 16, 384 dimensions, one core */
 #define MEASURE_SECS_A_DOCUMENT 0.00001 /* an exact walk over 1 kB documents */
 
 struct stand {
@@ -38,8 +38,8 @@ struct finisher {
     int64_t claimed_ms;
     int64_t measured_ms; /* of the last exact measurement for the gate; 0: never */
     int64_t swept_ms;
-    int64_t sweep_from;  /* highest number in the change log when the last sweep began */
-    bool swept;          /* the last sweep noted nothing; its changes may still wait */
+    int64_t sweep_from; /* highest number in the change log when the last sweep began */
+    bool swept;         /* the last sweep noted nothing; its changes may still wait */
 };
 
 static enum rc
@@ -264,7 +264,7 @@ complete(struct finisher *f, struct err *err)
     rc = exec(f, "SELECT reembed.complete($1)", &params, NULL, err);
     params_clear(&params);
     if (rc == RC_OK)
-        run_stop(f->run, STOP_DONE, RC_OK, NULL);
+        run_completed(f->run);
     return rc == RC_REFUSED ? RC_AGAIN : rc; /* another process did it, or something changed: look again */
 }
 
@@ -298,7 +298,8 @@ report_blocked(struct finisher *f, struct err *err)
     params_clear(&params);
     if (rc == RC_OK && !result_is_null(result, 0, "text") && !result_bool(result, 0, "passing")) {
         struct err why;
-        err_set(&why, RC_REFUSED, ERR_GATE, "only the flip is left, and it is held back by %s", result_string(result, 0, "text"));
+        err_set(&why, RC_REFUSED, ERR_GATE, "only the flip is left, and it is held back by %s",
+                result_string(result, 0, "text"));
         err_hint(&why, "reembed status %s; to flip nevertheless: reembed cutover %s --force", f->run->migration->id,
                  f->run->migration->id);
         run_stop(f->run, STOP_BLOCKED, RC_REFUSED, &why);
@@ -337,7 +338,8 @@ step(struct finisher *f, const struct stand *stand, struct err *err)
         if ((rc = enter_stage(f, "verify", err)) != RC_OK || (rc = sweep_until_clean(f, err)) != RC_OK)
             return rc;
     }
-    if (!flipped && (stand->backfilled || (stand->coverage >= threshold && !backfill_is_sooner(stand, MEASURE_SECS_A_DOCUMENT)))) {
+    if (!flipped &&
+        (stand->backfilled || (stand->coverage >= threshold && !backfill_is_sooner(stand, MEASURE_SECS_A_DOCUMENT)))) {
         bool hold = true;
         if (!stand->backfilled && (rc = others_hold(f, &hold, err)) != RC_OK)
             return rc;
@@ -362,7 +364,7 @@ finisher_thread(void *argument)
     bool mine = false;
     enum rc rc = run_connect(run, &f.db, &err);
 
-    while (rc == RC_OK && !run_stopping(run)) {
+    while (rc == RC_OK && !run_stopping(run) && !atomic_load(&run->keep_only)) {
         if ((rc = claim_finish(&f, &mine, &err)) == RC_OK && mine && (rc = look(&f, &stand, &err)) == RC_OK &&
             stand.in_progress && stand.counted)
             rc = step(&f, &stand, &err);

@@ -9,12 +9,12 @@
 #include "coordinator/provider.h"
 #include "db/result.h"
 
-#define BREAKER_LEAST 5       /* failures in a row, without one success, that open the breaker at least */
-#define PROBE_FIRST_MS 500
-#define PROBE_CAP_MS 30000
+#define BREAKER_LEAST     5 /* failures in a row, without one success, that open the breaker at least */
+#define PROBE_FIRST_MS    500
+#define PROBE_CAP_MS      30000
 #define OVERLOAD_FIRST_MS 500 /* quiet after a 429 that does not say for how long */
-#define OVERLOAD_CAP_MS 60000
-#define STEP_MS 100           /* how soon an abandoned run is noticed */
+#define OVERLOAD_CAP_MS   60000
+#define STEP_MS           100 /* how soon an abandoned run is noticed */
 
 enum answer { ANSWER_NONE, ANSWER_GRANTED, ANSWER_STOP };
 
@@ -32,7 +32,7 @@ struct flow {
     pthread_t thread;
     bool started;
 
-    pthread_mutex_t mutex; /* of all below; never held across a call out */
+    pthread_mutex_t mutex;   /* of all below; never held across a call out */
     pthread_cond_t wanted;   /* for the thread */
     pthread_cond_t answered; /* for the waiters */
     struct waiter *first;
@@ -188,7 +188,8 @@ publish(struct flow *flow, int64_t ms, struct err *err)
 
 /* Asks the database for the first waiter's permit. *ret_wait_ms: how long to wait before asking again. */
 static enum rc
-take_permit(struct flow *flow, size_t tokens, uint64_t reserved, bool *ret_granted, int64_t *ret_wait_ms, struct err *err)
+take_permit(struct flow *flow, size_t tokens, uint64_t reserved, bool *ret_granted, int64_t *ret_wait_ms,
+            struct err *err)
 {
     struct run *run = flow->run;
     struct params params = PARAMS_INIT;
@@ -230,7 +231,8 @@ probe(struct flow *flow)
     size_t dimensions = flow->run->migration->target.dimensions;
     float *vector = calloc(dimensions, sizeof *vector);
     struct err err = ERR_INIT;
-    enum rc rc = vector ? provider_embed(flow->embedder, &once, provider_canary, false, dimensions, vector, &err) : RC_FATAL;
+    enum rc rc =
+        vector ? provider_embed(flow->embedder, &once, provider_canary, false, dimensions, vector, &err) : RC_FATAL;
 
     free(vector);
     pthread_mutex_lock(&flow->mutex);

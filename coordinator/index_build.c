@@ -47,8 +47,10 @@ index_statement(const struct migration *m, const struct migration_index *index, 
         (void)snprintf(options, sizeof options, "m = %lld, ef_construction = %lld", (long long)index->m,
                        (long long)index->ef_construction);
     const struct template_value values[] = {
-        {"name", result_string(facts, 0, "name")}, {"target", result_string(facts, 0, "target")},
-        {"method", m->index_method},               {"opclass", opclass},
+        {"name", result_string(facts, 0, "name")},
+        {"target", result_string(facts, 0, "target")},
+        {"method", m->index_method},
+        {"opclass", opclass},
         {"options", options},
     };
     return template_render(sql_index_create, values, sizeof values / sizeof *values, ret_sql, err);
@@ -58,7 +60,8 @@ static enum rc
 create_index(struct run *run, struct db *db, const PGresult *facts, struct err *err)
 {
     char *sql = NULL;
-    enum rc rc = index_statement(run->migration, &run->file->target.index, facts, result_float64(facts, 0, "rows"), &sql, err);
+    enum rc rc =
+        index_statement(run->migration, &run->file->target.index, facts, result_float64(facts, 0, "rows"), &sql, err);
 
     if (rc != RC_OK)
         return rc;
@@ -67,8 +70,9 @@ create_index(struct run *run, struct db *db, const PGresult *facts, struct err *
     rc = db_exec_raw(db, sql, DB_NO_TIMEOUT, DB_NO_TIMEOUT, err);
     db_leave_on_stop(db, false);
     if (rc != RC_OK && strstr(err->message, "shared memory segment"))
-        err_hint(err, "a parallel index build takes maintenance_work_mem from /dev/shm: give the server's container more "
-                      "of it (shm_size), or ALTER ROLE ... SET max_parallel_maintenance_workers = 0");
+        err_hint(err,
+                 "a parallel index build takes maintenance_work_mem from /dev/shm: give the server's container more "
+                 "of it (shm_size), or ALTER ROLE ... SET max_parallel_maintenance_workers = 0");
     free(sql);
     return rc;
 }

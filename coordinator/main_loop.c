@@ -12,7 +12,7 @@
 #include "db/statements.h"
 
 #define PROGRESS_MS 500
-#define BEAT_MS 500
+#define BEAT_MS     500
 
 /* --- leases --- */
 
@@ -76,7 +76,8 @@ renew_chunks(struct run *run, struct db *db, struct err *err)
             params_add_int8(&params, run->lease_ms);
             rc = db_exec(db, sql_chunk_renew, &params, &result, err);
             /* a chunk that was finished meanwhile is not leased any more either */
-            if (rc == RC_OK && result_rows(result) == 0 && still_listed(run, list[i]) && !atomic_exchange(&list[i]->lost, true))
+            if (rc == RC_OK && result_rows(result) == 0 && still_listed(run, list[i]) &&
+                !atomic_exchange(&list[i]->lost, true))
                 log_event(LOG_INFO, "a lease went to another", LF_INT("chunk", list[i]->no));
             PQclear(result);
         }
@@ -126,7 +127,7 @@ obey(struct run *run, const PGresult *beat)
         err_hint(&err, "reembed status %s tells why", run->migration->id);
         run_stop(run, STOP_FAILED, RC_FENCED, &err); /* it is failed already: nothing to record */
     } else if (strcmp(state, "completed") == 0 && !keep) {
-        run_stop(run, STOP_DONE, RC_OK, NULL);
+        run_completed(run);
     }
     if (result_bool(beat, 0, "flipped")) {
         atomic_store(&run->flipped, true);

@@ -13,7 +13,8 @@
 
 enum { CONTENT_MIN = 65536, CHARACTERS_A_TOKEN = 32 };
 
-const char provider_canary[] = "The canary sings every morning: a short text that tells one embedding model from another.";
+const char provider_canary[] =
+    "The canary sings every morning: a short text that tells one embedding model from another.";
 
 enum rc
 provider_open(const struct provider_options *options, const struct common_options *common, size_t dimensions,
@@ -55,7 +56,8 @@ provider_embed(struct embedder *embedder, const struct embed_policy *policy, con
     if ((rc = embed_session_open(embedder, &session, err)) == RC_OK)
         rc = embed_documents(session, policy, &document, 1, dimensions, vector, &result, &usage, arena, err);
     if (rc == RC_OK && result.status != DOCUMENT_EMBEDDED)
-        rc = err_set(err, RC_HALT, ERR_PROVIDER, "the model refuses the text: %s", result.detail ? result.detail : "no reason given");
+        rc = err_set(err, RC_HALT, ERR_PROVIDER, "the model refuses the text: %s",
+                     result.detail ? result.detail : "no reason given");
     embed_session_close(session);
     arena_free(arena);
     return rc;
@@ -67,11 +69,13 @@ judge(const PGresult *result, const char *model, struct err *err)
 {
     if (result_rows(result) == 0 || result_float64(result, 0, "cosine") >= SAME_MODEL_COSINE)
         return RC_OK;
-    enum rc rc = err_set(err, RC_HALT, ERR_PROVIDER,
-                         "another model answers under the name %s: the canary text's vector has cosine %.4f to the one this "
-                         "space was begun with",
-                         model, result_float64(result, 0, "cosine"));
-    err_hint(err, "put the old model, prefix and pooling back, or begin a migration under another id; nothing was stored");
+    enum rc rc =
+        err_set(err, RC_HALT, ERR_PROVIDER,
+                "another model answers under the name %s: the canary text's vector has cosine %.4f to the one this "
+                "space was begun with",
+                model, result_float64(result, 0, "cosine"));
+    err_hint(err,
+             "put the old model, prefix and pooling back, or begin a migration under another id; nothing was stored");
     return rc;
 }
 

@@ -7,7 +7,7 @@
 #include "db/result.h"
 #include "db/statements.h"
 
-#define WINDOW 500                        /* documents a read statement; parsing it costs as much as 30 documents */
+#define WINDOW         500                /* documents a read statement; parsing it costs as much as 30 documents */
 #define MAX_READ_BYTES ((size_t)32 << 20) /* content and vectors under way */
 
 /* One window is always admitted, however large. */
@@ -74,8 +74,8 @@ submit(struct run *run, struct batch *batch)
 }
 
 static enum rc
-read_window(struct run *run, struct db *db, struct chunk *chunk, struct doc_key after, size_t limit, PGresult **ret_rows,
-            struct err *err)
+read_window(struct run *run, struct db *db, struct chunk *chunk, struct doc_key after, size_t limit,
+            PGresult **ret_rows, struct err *err)
 {
     const struct migration *m = run->migration;
     struct params params = PARAMS_INIT;
@@ -132,7 +132,8 @@ read_chunk(struct run *run, struct db *db, struct chunk *chunk, struct err *err)
     enum rc rc = RC_OK;
 
     while (rc == RC_OK && !last && !atomic_load(&chunk->lost)) {
-        if ((rc = wait_for_room(run)) != RC_OK || (rc = read_window(run, db, chunk, cursor, limit, &rows, err)) != RC_OK)
+        if ((rc = wait_for_room(run)) != RC_OK ||
+            (rc = read_window(run, db, chunk, cursor, limit, &rows, err)) != RC_OK)
             break;
         int count = result_rows(rows);
         last = (size_t)count < limit;

@@ -67,8 +67,8 @@ struct run {
     atomic_bool keep_only;     /* completed: only changes are drained */
     bool sample_only;          /* --until: a random share goes ahead by way of the change log, and then it ends */
     atomic_bool flipped;
-    atomic_bool reader_done;   /* the reader has returned */
-    atomic_int threads_busy;   /* reader, drainers, finisher: not returned yet */
+    atomic_bool reader_done; /* the reader has returned */
+    atomic_int threads_busy; /* reader, drainers, finisher: not returned yet */
     atomic_int writers_busy;
 
     pthread_mutex_t mutex;  /* of all below */
@@ -91,9 +91,9 @@ struct run {
     atomic_ullong tokens;
     atomic_ullong requests;
     /* --- coordinator/throttle.h --- */
-    atomic_bool held;         /* the backfill waits for the replicas */
+    atomic_bool held;           /* the backfill waits for the replicas */
     int64_t throttle_looked_ms; /* main thread only */
-    double allowance;         /* reader only, as the next */
+    double allowance;           /* reader only, as the next */
     int64_t allowance_ms;
 
     atomic_bool drained_once[POOL_MAX_EMBEDDERS]; /* the change log of that space was seen empty */
@@ -101,6 +101,9 @@ struct run {
 
 /* Asks everybody to stop; the first reason wins. `err` may be NULL. Any thread. */
 void run_stop(struct run *run, enum stop_reason reason, enum rc rc, const struct err *err);
+/* The migration is completed, by whichever process: the end, or with --follow the beginning of keeping its spaces current.
+ * Any thread. */
+void run_completed(struct run *run);
 static inline bool
 run_stopping(const struct run *run)
 {

@@ -23,6 +23,15 @@ run_stop(struct run *run, enum stop_reason reason, enum rc rc, const struct err 
     pthread_mutex_unlock(&run->mutex);
 }
 
+void
+run_completed(struct run *run)
+{
+    if (!run->options->follow)
+        run_stop(run, STOP_DONE, RC_OK, NULL);
+    else if (!atomic_exchange(&run->keep_only, true))
+        log_event(LOG_INFO, "completed; changes are followed until SIGTERM");
+}
+
 static struct timespec
 monotonic_after(int64_t ms)
 {

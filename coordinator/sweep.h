@@ -31,7 +31,7 @@ typedef enum rc (*sweep_exec)(void *context, struct db *db, const char *sql, con
                               PGresult **ret_result, struct err *err);
 
 /* `note` false: only measures; nothing is written. `going` (may be NULL) is asked between windows; false: RC_CLOSED. */
-enum rc sweep(struct db *db, const struct migration *migration, bool note, sweep_exec exec, bool (*going)(void *context),
-              void *context, struct sweep_counts *ret_counts, struct err *err);
+enum rc sweep(struct db *db, const struct migration *migration, bool note, sweep_exec exec,
+              bool (*going)(void *context), void *context, struct sweep_counts *ret_counts, struct err *err);
 
 #endif

@@ -13,7 +13,7 @@
 #include "db/result.h"
 #include "db/statements.h"
 
-#define JOIN 500  /* documents a statement at least, when that many are finished; measured in bench/pipeline */
+#define JOIN  500 /* documents a statement at least, when that many are finished; measured in bench/pipeline */
 #define DEPTH 2   /* statements in flight: one is prepared while the other is executed */
 
 /* Consecutive batches of one chunk that go into one statement. */
@@ -21,8 +21,8 @@ struct group {
     struct chunk *chunk;
     struct batch *batches; /* ascending */
     struct batch **end;
-    size_t count;          /* documents, whatever became of them */
-    bool whole;            /* every document has an outcome, and so has everything before it: moves the cursor */
+    size_t count; /* documents, whatever became of them */
+    bool whole;   /* every document has an outcome, and so has everything before it: moves the cursor */
     bool last;
     struct doc_key before; /* the cursor that this group builds on; in the first batch's arena */
     struct doc_key after;  /* the cursor afterwards */
@@ -302,7 +302,8 @@ look_at_fence(struct writer *w, const struct group *group, enum verdict *ret_ver
                result_int64(row, 0, "epoch") != group->chunk->epoch) {
         *ret_verdict = VERDICT_LOST;
     } else {
-        struct doc_key cursor = result_is_null(row, 0, "cursor") ? (struct doc_key){NULL, 0} : result_key(row, 0, "cursor");
+        struct doc_key cursor =
+            result_is_null(row, 0, "cursor") ? (struct doc_key){NULL, 0} : result_key(row, 0, "cursor");
         bool moved = group->last ? result_int64(row, 0, "state") == 2 : doc_key_equal(cursor, group->after);
         bool unmoved = cursor.bytes ? doc_key_equal(cursor, group->before) : !group->before.bytes;
         *ret_verdict = group->whole && moved ? VERDICT_WRITTEN : unmoved ? VERDICT_NOT_WRITTEN : VERDICT_LOST;
@@ -339,7 +340,8 @@ settle_group(struct writer *w, struct group *group, bool *ret_written, struct er
             return RC_OK;
         }
         if (verdict == VERDICT_LOST || !same_server(w, group)) {
-            lose_chunk(w, group->chunk, verdict == VERDICT_LOST ? "its lease went to another" : "the server is another one");
+            lose_chunk(w, group->chunk,
+                       verdict == VERDICT_LOST ? "its lease went to another" : "the server is another one");
             return RC_OK;
         }
         PGresult *result = NULL;

@@ -23,25 +23,25 @@ struct embed_task {
     /* given by the submitter, who owns the task until pool_submit returned RC_OK and again from `done` on */
     const struct document *documents;
     size_t count;
-    size_t embedder;      /* index into pool_options.embedders */
+    size_t embedder; /* index into pool_options.embedders */
     size_t dimensions;
-    struct arena *arena;  /* for vectors, results, details */
-    bool urgent;          /* a change of a document: goes before the backfill */
+    struct arena *arena; /* for vectors, results, details */
+    bool urgent;         /* a change of a document: goes before the backfill */
     void (*done)(struct embed_task *task);
     void *context;
 
     /* the outcome; allocated in `arena` */
-    enum rc rc;           /* RC_OK: every document has a result. Else see embed_documents */
+    enum rc rc; /* RC_OK: every document has a result. Else see embed_documents */
     struct err err;
-    float *vectors;       /* count x dimensions */
+    float *vectors; /* count x dimensions */
     struct document_result *results;
     struct embed_usage usage;
 };
 
 struct pool_options {
     size_t threads;
-    size_t capacity;                                 /* ordinary tasks that may wait */
-    struct embedder *embedders[POOL_MAX_EMBEDDERS];  /* NULL: not there */
+    size_t capacity;                                /* ordinary tasks that may wait */
+    struct embedder *embedders[POOL_MAX_EMBEDDERS]; /* NULL: not there */
     struct embed_policy policies[POOL_MAX_EMBEDDERS];
     /* The provider is away beyond the policy's attempts. True: try the same documents again; false: give the task back
      * with RC_RETRY. May block for a while. */

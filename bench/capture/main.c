@@ -16,7 +16,7 @@
 #include "db/params.h"
 #include "db/schema.h"
 
-#define DOCUMENTS 100000
+#define DOCUMENTS  100000
 #define MAX_ROUNDS 25
 
 static void
@@ -43,7 +43,9 @@ static const struct {
     {"update, 1 row", "UPDATE docs SET body = body || 'x' WHERE id = $1 AND $2 > 0", 1},
     {"insert, 1 row", "INSERT INTO docs (id, body) SELECT $2, repeat('word ', 200) WHERE $1 > 0", 1},
     {"update, 1,000 rows", "UPDATE docs SET body = left(body, 1000) || $2 WHERE id >= $1 AND id < $1 + 1000", 1000},
-    {"insert, 1,000 rows", "INSERT INTO docs (id, body) SELECT $2 * 1000 + g, repeat('word ', 200) FROM generate_series(0, 999) g WHERE $1 > 0", 1000},
+    {"insert, 1,000 rows",
+     "INSERT INTO docs (id, body) SELECT $2 * 1000 + g, repeat('word ', 200) FROM generate_series(0, 999) g WHERE $1 > 0",
+     1000},
 };
 
 static void
@@ -51,7 +53,8 @@ make_documents(struct db *db)
 {
     char sql[256];
 
-    snprintf(sql, sizeof sql, "INSERT INTO docs SELECT g, repeat('word ', 200) FROM generate_series(1, %d) g", DOCUMENTS);
+    snprintf(sql, sizeof sql, "INSERT INTO docs SELECT g, repeat('word ', 200) FROM generate_series(1, %d) g",
+             DOCUMENTS);
     run_sql(db, "TRUNCATE docs");
     run_sql(db, sql);
     run_sql(db, "VACUUM ANALYZE docs");
@@ -96,8 +99,9 @@ median(double *values, int count)
 static void
 capture(struct db *db, bool on)
 {
-    static const char all[] = "DO $$ DECLARE t record; BEGIN FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'docs'::regclass "
-                              "AND NOT tgisinternal LOOP EXECUTE format('ALTER TABLE docs %s TRIGGER %%I', t.tgname); END LOOP; END $$";
+    static const char all[] =
+        "DO $$ DECLARE t record; BEGIN FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'docs'::regclass "
+        "AND NOT tgisinternal LOOP EXECUTE format('ALTER TABLE docs %s TRIGGER %%I', t.tgname); END LOOP; END $$";
     char sql[sizeof all + 32];
 
     snprintf(sql, sizeof sql, all, on ? "ENABLE ALWAYS" : "DISABLE");
@@ -130,10 +134,12 @@ main(int argc, char **argv)
         schema_install(db, &err) != RC_OK)
         die("can't begin", &err);
     run_sql(db, "CREATE TABLE docs (id bigint PRIMARY KEY, body text NOT NULL)");
-    run_sql(db, "SELECT reembed.create_migration('bench', '{\"collection\": \"docs\", \"documents\": {\"table\": \"docs\", \"id\": \"id\", "
-                "\"content\": \"body\", \"where\": null}, \"source\": null, \"target\": {\"model\": \"bench\", \"dimensions\": 3, \"type\": \"vector\", "
-                "\"metric\": \"cosine\", \"placement\": \"side\", \"index\": {\"method\": \"none\"}}, \"backfill\": {}, \"gates\": {}, \"limits\": {}, "
-                "\"database\": {}}', false)");
+    run_sql(
+        db,
+        "SELECT reembed.create_migration('bench', '{\"collection\": \"docs\", \"documents\": {\"table\": \"docs\", \"id\": \"id\", "
+        "\"content\": \"body\", \"where\": null}, \"source\": null, \"target\": {\"model\": \"bench\", \"dimensions\": 3, \"type\": \"vector\", "
+        "\"metric\": \"cosine\", \"placement\": \"side\", \"index\": {\"method\": \"none\"}}, \"backfill\": {}, \"gates\": {}, \"limits\": {}, "
+        "\"database\": {}}', false)");
     run_sql(db, "SELECT reembed.start('bench')");
     run_sql(db, "SELECT reembed.install_capture('docs')");
     printf("statements a second without and with change capture, %d rounds of %.1f s, medians\n", rounds, seconds);

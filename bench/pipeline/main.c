@@ -26,13 +26,13 @@
 #include "db/schema.h"
 #include "embed/hashing.h"
 
-#define WINDOW 500
+#define WINDOW     500
 #define MAX_ROUNDS 15
 
 struct figure {
     double seconds[MAX_ROUNDS];
     double working[MAX_ROUNDS]; /* reembed: from the end of the count to completed */
-    double cpu[MAX_ROUNDS]; /* of the client */
+    double cpu[MAX_ROUNDS];     /* of the client */
     long peak_kb;
 };
 
@@ -66,9 +66,11 @@ make_documents(struct db *db, long documents)
 
     run_sql(db, "DROP TABLE IF EXISTS docs");
     run_sql(db, "CREATE TABLE docs (id bigint PRIMARY KEY, body text NOT NULL)");
-    snprintf(sql, sizeof sql,
-             "INSERT INTO docs SELECT g, (SELECT string_agg(md5(g::text || k::text), ' ') FROM generate_series(1, 31) k) "
-             "FROM generate_series(1, %ld) g", documents);
+    snprintf(
+        sql, sizeof sql,
+        "INSERT INTO docs SELECT g, (SELECT string_agg(md5(g::text || k::text), ' ') FROM generate_series(1, 31) k) "
+        "FROM generate_series(1, %ld) g",
+        documents);
     run_sql(db, sql);
     run_sql(db, "VACUUM ANALYZE docs");
 }
@@ -83,8 +85,8 @@ struct window {
 };
 
 static PGresult *
-read_window(struct db *db, struct params *params, int64_t after, struct window *window, float *vectors, size_t dimensions,
-            uint64_t seed)
+read_window(struct db *db, struct params *params, int64_t after, struct window *window, float *vectors,
+            size_t dimensions, uint64_t seed)
 {
     struct err err = ERR_INIT;
     PGresult *rows = NULL;
@@ -92,7 +94,8 @@ read_window(struct db *db, struct params *params, int64_t after, struct window *
     params_reset(params);
     params_add_int8(params, after);
     params_add_int4(params, WINDOW);
-    if (db_exec(db, "SELECT id, md5(body)::uuid AS hash, body FROM docs WHERE id > $1 ORDER BY id LIMIT $2", params, &rows, &err) != RC_OK)
+    if (db_exec(db, "SELECT id, md5(body)::uuid AS hash, body FROM docs WHERE id > $1 ORDER BY id LIMIT $2", params,
+                &rows, &err) != RC_OK)
         die("read", &err);
     window->count = (size_t)result_rows(rows);
     for (size_t i = 0; i < window->count; i++) {
@@ -124,7 +127,8 @@ raw_unnest(struct db *db, const struct vector_types *types, size_t dimensions, u
             params_add_key_array(&params, PG_INT8, window.keys, window.count);
             params_add_uuid_array(&params, window.hashes, window.count);
             params_add_vectors(&params, types, VECTOR_FLOAT4, window.rows, window.count, dimensions);
-            if (db_exec(db, "INSERT INTO raw_target SELECT u.id, 1, u.h, u.v FROM unnest($1, $2, $3) AS u(id, h, v)", &params, NULL, &err) != RC_OK)
+            if (db_exec(db, "INSERT INTO raw_target SELECT u.id, 1, u.h, u.v FROM unnest($1, $2, $3) AS u(id, h, v)",
+                        &params, NULL, &err) != RC_OK)
                 die("insert", &err);
         }
         PQclear(rows);
@@ -216,15 +220,16 @@ raw_copy(struct db *db, const char *url, size_t dimensions, uint64_t seed)
 }
 
 static void
-measure_raw(struct db *db, const char *url, const struct vector_types *types, size_t dimensions, uint64_t seed, bool copy,
-            struct figure *figure, int round)
+measure_raw(struct db *db, const char *url, const struct vector_types *types, size_t dimensions, uint64_t seed,
+            bool copy, struct figure *figure, int round)
 {
     struct rusage before, after;
     char sql[256];
 
-    snprintf(sql, sizeof sql,
-             "CREATE TABLE raw_target (doc_id bigint PRIMARY KEY, read_token bigint NOT NULL, content_hash uuid, embedding \"%s\".vector(%zu))",
-             types->schema, dimensions);
+    snprintf(
+        sql, sizeof sql,
+        "CREATE TABLE raw_target (doc_id bigint PRIMARY KEY, read_token bigint NOT NULL, content_hash uuid, embedding \"%s\".vector(%zu))",
+        types->schema, dimensions);
     run_sql(db, "DROP TABLE IF EXISTS raw_target");
     run_sql(db, sql);
     run_sql(db, "CHECKPOINT");
@@ -248,9 +253,11 @@ working_seconds(struct db *db)
     struct err err = ERR_INIT;
     PGresult *result = NULL;
 
-    if (db_exec(db,
-                "SELECT extract(epoch FROM max(at) FILTER (WHERE event = 'complete') - max(at) FILTER (WHERE event = 'captured'))::float8 AS s "
-                "FROM reembed.events", NULL, &result, &err) != RC_OK)
+    if (db_exec(
+            db,
+            "SELECT extract(epoch FROM max(at) FILTER (WHERE event = 'complete') - max(at) FILTER (WHERE event = 'captured'))::float8 AS s "
+            "FROM reembed.events",
+            NULL, &result, &err) != RC_OK)
         die("events", &err);
     double seconds = result_float64(result, 0, "s");
     PQclear(result);
@@ -266,10 +273,12 @@ measure_reembed(struct db *db, const char *url, const char *binary, size_t dimen
 
     if (file < 0)
         die("can't write a migration file", NULL);
-    dprintf(file,
-            "{\"id\": \"bench\", \"collection\": \"bench\", \"documents\": {\"table\": \"docs\", \"id\": \"id\", \"content\": \"body\"},\n"
-            " \"source\": null, \"target\": {\"model\": \"bench\", \"dimensions\": %zu, \"index\": {\"method\": \"none\"},\n"
-            " \"provider\": {\"kind\": \"hashing\"}}}\n", dimensions);
+    dprintf(
+        file,
+        "{\"id\": \"bench\", \"collection\": \"bench\", \"documents\": {\"table\": \"docs\", \"id\": \"id\", \"content\": \"body\"},\n"
+        " \"source\": null, \"target\": {\"model\": \"bench\", \"dimensions\": %zu, \"index\": {\"method\": \"none\"},\n"
+        " \"provider\": {\"kind\": \"hashing\"}}}\n",
+        dimensions);
     close(file);
     run_sql(db, "DROP SCHEMA IF EXISTS reembed_data CASCADE");
     run_sql(db, "DROP SCHEMA IF EXISTS reembed CASCADE");
@@ -279,7 +288,8 @@ measure_reembed(struct db *db, const char *url, const char *binary, size_t dimen
     if (pid == 0) {
         int nowhere = open("/dev/null", O_WRONLY);
         dup2(nowhere, STDOUT_FILENO);
-        execl(binary, binary, "--database-url", url, "--log-level", "error", "--no-progress", "run", path, (char *)NULL);
+        execl(binary, binary, "--database-url", url, "--log-level", "error", "--no-progress", "run", path,
+              (char *)NULL);
         _exit(127);
     }
     wait4(pid, &status, 0, &usage);
@@ -317,8 +327,8 @@ print_figure(const char *name, const struct figure *figure, long documents, int 
 {
     double seconds = median(figure->seconds, rounds);
 
-    printf("  %-8s %9.0f docs/s   ratio to unnest %5.2f   client CPU-s per 1,000 docs %.4f", name, (double)documents / seconds,
-           base / seconds, median(figure->cpu, rounds) * 1000 / (double)documents);
+    printf("  %-8s %9.0f docs/s   ratio to unnest %5.2f   client CPU-s per 1,000 docs %.4f", name,
+           (double)documents / seconds, base / seconds, median(figure->cpu, rounds) * 1000 / (double)documents);
     if (figure->peak_kb)
         printf("   peak RSS %.1f MB", (double)figure->peak_kb / 1024);
     printf("\n");
@@ -348,7 +358,9 @@ main(int argc, char **argv)
             rounds = (int)strtol(argv[i + 1], NULL, 10);
     }
     if (!url || !binary || documents < 1 || dimensions < 1 || dimensions > 16000 || rounds < 1 || rounds > MAX_ROUNDS) {
-        fprintf(stderr, "usage: bench-pipeline --database-url URL --reembed BINARY [--documents N] [--dimensions N] [--rounds N]\n");
+        fprintf(
+            stderr,
+            "usage: bench-pipeline --database-url URL --reembed BINARY [--documents N] [--dimensions N] [--rounds N]\n");
         return 2;
     }
     if (db_open(&(struct db_options){.url = url, .statement_timeout_ms = DB_NO_TIMEOUT}, &db, &err) != RC_OK ||
@@ -366,8 +378,8 @@ main(int argc, char **argv)
     print_figure("unnest", &unnest, documents, rounds, base);
     print_figure("copy", &copy, documents, rounds, base);
     print_figure("reembed", &ours, documents, rounds, base);
-    printf("  reembed without its start and end: %.0f docs/s, %.2f us a document\n", (double)documents / median(ours.working, rounds),
-           median(ours.working, rounds) * 1e6 / (double)documents);
+    printf("  reembed without its start and end: %.0f docs/s, %.2f us a document\n",
+           (double)documents / median(ours.working, rounds), median(ours.working, rounds) * 1e6 / (double)documents);
     db_close(db);
     return 0;
 }

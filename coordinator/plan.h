@@ -1,0 +1,78 @@
+/* coordinator/plan.h - inside the command `plan`: what is found out, step by step, on the way to the report.
+ *
+ * Every step adds rows to the checks and goes on as far as it can; the first row that fails decides how the command
+ * ends, so the steps are taken in the order in which `run` would meet the same obstacles.
+ * Threads: one. Ownership: the struct owns what it points at, but for the options.
+ */
+#ifndef REEMBED_COORDINATOR_PLAN_H
+#define REEMBED_COORDINATOR_PLAN_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "coordinator/commands.h"
+#include "coordinator/migration.h"
+#include "coordinator/migration_file.h"
+#include "db/connection.h"
+#include "embed/embedder.h"
+
+struct plan {
+    const struct plan_options *options;
+    struct migration_file *file;
+    struct db *db; /* NULL: unreachable */
+    cJSON *checks;
+    bool broken; /* out of memory while the report was written */
+    int code;    /* of the first check that failed; EXIT_DONE: none has */
+    struct err err;
+
+    /* from the database; NULL where it could not be found out */
+    PGresult *documents;         /* docs_table, docs_alias, id_column, id_type, content, filter */
+    struct migration *migration; /* as `run` would create it */
+    PGresult *statements;        /* plan_sql */
+    PGresult *index;             /* index_facts; NULL: no index is wanted, or it is there */
+    bool schema_missing;
+    int schema_latest;
+    double share; /* of the documents, that is still to be embedded */
+
+    struct embedder *embedder; /* the target's; NULL: it can't be opened */
+};
+
+/* --- plan.c --- */
+
+/* Rows of the checks: one that holds, one that holds but should be known (`fix` says what to do), one that fails. */
+void plan_holds(struct plan *plan, const char *check, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void plan_warns(struct plan *plan, const char *check, const char *fix, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void plan_fails(struct plan *plan, const char *check, enum rc rc, const struct err *err);
+void plan_fails_with(struct plan *plan, const char *check, int code, const struct err *err);
+
+/* --- plan_database.c --- */
+
+/* Connects and does what `run` would do up to the installation of change capture, in a transaction that is rolled back.
+ * No lock on the documents is asked for. */
+void plan_database(struct plan *plan);
+
+/* --- plan_estimate.c --- */
+
+/* Counts and samples the documents. `*ret_estimate` and `*ret_probe` are NULL where nothing can be said. RC_FATAL: out
+ * of memory; other errors are rows of the checks. */
+enum rc plan_estimate(struct plan *plan, cJSON **ret_estimate, cJSON **ret_probe, double *ret_documents,
+                      struct err *err);
+
+/* --- plan_size.c --- */
+
+struct plan_size {
+    double table_bytes; /* side table, its key and what is stored out of line */
+    double wal_bytes;   /* of writing the vectors once, and the index */
+    double index_bytes; /* < 0: unknown */
+    double index_memory_bytes;
+};
+
+/* `share`: of the documents that are still to be written. `index_method`: NULL where only the database knows it. */
+void plan_size(const struct migration_target *target, const char *id_type, const char *index_method, double documents,
+               double share, struct plan_size *ret_size);
+
+#endif
