@@ -71,7 +71,7 @@ struct embed_limits {
 struct text {
     const char *bytes; /* valid UTF-8, not empty, no NUL inside; not NUL-terminated */
     size_t length;
-    bool query;        /* a search query, not a document: servers that tell them apart are told */
+    bool query; /* a search query, not a document: servers that tell them apart are told */
 };
 
 enum text_status {
