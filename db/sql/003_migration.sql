@@ -163,7 +163,8 @@ CREATE FUNCTION reembed.try_expressions(p_docs_table text, p_alias text, p_conte
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   BEGIN
-    EXECUTE format('SELECT %s FROM (SELECT * FROM %s) AS %s LIMIT 0', p_content, p_docs_table, p_alias);
+    -- in WHERE, where what is not of one row is not allowed: aggregates, window functions, sets
+    EXECUTE format('SELECT 1 FROM (SELECT * FROM %s) AS %s WHERE (%s) IS NULL LIMIT 0', p_docs_table, p_alias, p_content);
   EXCEPTION WHEN syntax_error_or_access_rule_violation OR feature_not_supported OR undefined_column OR undefined_function OR datatype_mismatch THEN
     PERFORM reembed.wrong_configuration(format('documents.content: %s', SQLERRM),
       'it must be an SQL expression over the columns of one row; schema-qualify functions that are not built in');

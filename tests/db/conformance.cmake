@@ -8,3 +8,5 @@ endif()
 
 reembed_db_test(conformance_transitions conformance_transitions.c LIBS db_lab)
 reembed_db_test(capture_ids capture_ids.c LIBS db_lab)
+reembed_db_test(capture_changes capture_changes.c LIBS db_lab)
+reembed_db_test(capture_hazards capture_hazards.c LIBS db_lab)
