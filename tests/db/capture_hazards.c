@@ -195,13 +195,13 @@ drop_column_later(void)
     sql_run(
         app,
         "update docs set body = 'after' where id = 4; insert into docs values (21, 'new'); delete from docs where id = 5");
-    cr_assert_eq(
-        sql_int(lab, "select count(distinct doc_id) from reembed_data.docs_changes where doc_id in (4, 5, 21)"), 3);
 }
 
 Test(hazards, a_column_that_is_dropped_under_the_expression_does_not_fail_the_applications_write)
 {
     drop_column_later();
+    cr_assert_eq(
+        sql_int(lab, "select count(distinct doc_id) from reembed_data.docs_changes where doc_id in (4, 5, 21)"), 3);
 }
 
 Test(hazards, a_column_that_is_dropped_under_the_expression_does_not_fail_the_write_to_a_partitioned_table)
