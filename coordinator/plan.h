@@ -33,11 +33,13 @@ struct plan {
     struct migration *migration; /* as `run` would create it */
     PGresult *statements;        /* plan_sql */
     PGresult *index;             /* index_facts; NULL: no index is wanted, or it is there */
+    bool canary[2];              /* of the target's and the source's space: one is kept from an earlier start */
     bool schema_missing;
     int schema_latest;
     double share; /* of the documents, that is still to be embedded */
 
     struct embedder *embedder; /* the target's; NULL: it can't be opened */
+    bool embeds;               /* it has embedded a text */
 };
 
 /* --- plan.c --- */
@@ -71,8 +73,9 @@ struct plan_size {
     double index_memory_bytes;
 };
 
-/* `share`: of the documents that are still to be written. `index_method`: NULL where only the database knows it. */
+/* `share`: of the documents that are still to be written. `index_method`: NULL where only the database knows it.
+ * `index_missing`: it is still to be built, so that it counts for the WAL. */
 void plan_size(const struct migration_target *target, const char *id_type, const char *index_method, double documents,
-               double share, struct plan_size *ret_size);
+               double share, bool index_missing, struct plan_size *ret_size);
 
 #endif

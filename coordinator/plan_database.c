@@ -269,11 +269,35 @@ check_source(struct plan *plan, const char *config, bool failed_already)
 }
 
 static enum rc
+read_canaries(struct plan *plan, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+
+    params_add_int8(&params, plan->migration->target.id);
+    params_add_int8(&params, plan->migration->source.id);
+    enum rc rc = db_exec(plan->db,
+                         "SELECT coalesce(bool_or(space_id = $1), false) AS target, "
+                         "coalesce(bool_or(space_id = $2), false) AS source "
+                         "FROM reembed.space WHERE canary IS NOT NULL",
+                         &params, &result, err);
+    if (rc == RC_OK) {
+        plan->canary[0] = result_bool(result, 0, "target");
+        plan->canary[1] = result_bool(result, 0, "source");
+    }
+    params_clear(&params);
+    PQclear(result);
+    return rc;
+}
+
+static enum rc
 read_created(struct plan *plan, struct err *err)
 {
     struct params params = PARAMS_INIT;
     enum rc rc = migration_load(plan->db, plan->file->id, &plan->migration, err);
 
+    if (rc == RC_OK)
+        rc = read_canaries(plan, err);
     if (rc != RC_OK || plan->migration->target.id == 0)
         return rc;
     params_add_text(&params, plan->file->id);
@@ -318,7 +342,7 @@ check_migration(struct plan *plan, struct err *err)
         source_failed = strcmp(check_of(&refused), "source") == 0;
         plan_fails(plan, check_of(&refused), created, &refused);
     }
-    if (created != RC_RETRY)
+    if (created != RC_RETRY && !known)
         check_source(plan, strbuf_text(&config), source_failed);
     strbuf_free(&config);
     if (created == RC_RETRY) {

@@ -131,7 +131,7 @@ ivfflat_memory(const struct migration_target *target, double documents)
 
 void
 plan_size(const struct migration_target *target, const char *id_type, const char *index_method, double documents,
-          double share, struct plan_size *ret_size)
+          double share, bool index_missing, struct plan_size *ret_size)
 {
     double vector = (double)vector_bytes(target);
     double index_used = 0;
@@ -156,5 +156,7 @@ plan_size(const struct migration_target *target, const char *id_type, const char
         ret_size->index_bytes = 0;
         ret_size->index_memory_bytes = 0;
     }
-    ret_size->wal_bytes += documents * index_used; /* a new index goes into the WAL page by page, without the holes */
+    if (index_missing)
+        ret_size->wal_bytes +=
+            documents * index_used; /* a new index goes into the WAL page by page, without the holes */
 }
