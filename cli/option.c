@@ -1,6 +1,5 @@
 #include "cli/option.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,9 +203,9 @@ option_number(const struct arguments *arguments, const char *name, double minimu
     if (text == NULL)
         return RC_OK;
     double number = strtod(text, &end);
-    /* Written so that NaN fails it; strtod also takes blanks, hexadecimal digits and "inf". */
+    /* strtod also takes blanks, hexadecimal digits, "nan" and "inf". */
     bool decimal = text[0] != '\0' && text[strspn(text, "0123456789.eE+-")] == '\0' && *end == '\0';
-    if (!decimal || !(number >= minimum && number <= maximum) || isinf(number))
+    if (!decimal || number < minimum || number > maximum || isinf(number))
         return refuse_number(name, "a number", minimum, maximum, text, err);
     *ret_number = number;
     return RC_OK;
@@ -221,12 +220,10 @@ option_count(const struct arguments *arguments, const char *name, int64_t minimu
 
     if (text == NULL)
         return RC_OK;
-    errno = 0;
     long long number = strtoll(text, &end, 10);
     bool decimal = text[0] != '\0' && text[strspn(text, "0123456789+-")] == '\0' && *end == '\0';
-    if (!decimal || errno != 0 || number < minimum || number > maximum)
-        return refuse_number(name, "a whole number", (double)minimum,
-                             maximum == INT64_MAX ? (double)INFINITY : (double)maximum, text, err);
+    if (!decimal || number < minimum || number > maximum)
+        return refuse_number(name, "a whole number", (double)minimum, (double)maximum, text, err);
     *ret_number = number;
     return RC_OK;
 }

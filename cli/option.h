@@ -44,7 +44,7 @@ enum rc arguments_parse(struct arguments *arguments, const struct option_spec *g
 bool option_given(const struct arguments *arguments, const char *name);       /* a switch, or any value */
 const char *option_text(const struct arguments *arguments, const char *name); /* NULL: not given */
 
-/* RC_INVALID naming the option where the text is no number or out of range. Not given: *ret_number keeps its value. */
+/* RC_INVALID naming the option where the text is no number or out of range (`maximum` of a count is below INT64_MAX). Not given: *ret_number keeps its value. */
 enum rc option_number(const struct arguments *arguments, const char *name, double minimum, double maximum,
                       double *ret_number, struct err *err);
 enum rc option_count(const struct arguments *arguments, const char *name, int64_t minimum, int64_t maximum,

@@ -12,73 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/strbuf.h"
-
-static const char program[] = REEMBED_BINARY_DIR "/bin/reembed";
-
-struct outcome {
-    int code;
-    char out[16384];
-    char errors[16384];
-};
-
-static void
-clear_environment(void)
-{
-    static const char *const names[] = {"REEMBED_DATABASE_URL", "DATABASE_URL", "REEMBED_LOG_FORMAT",
-                                        "REEMBED_LOG_LEVEL",    "PGHOST",       "REEMBED_ONNXRUNTIME"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        (void)unsetenv(names[i]);
-}
-
-static void
-read_back(FILE *file, char *text, size_t size)
-{
-    rewind(file);
-    size_t got = fread(text, 1, size - 1, file);
-    text[got] = '\0';
-    (void)fclose(file);
-}
-
-/* Starts the program with `input` on its standard input. */
-static pid_t
-start(const char *const *words, const char *input, FILE *out, FILE *errors)
-{
-    FILE *in = tmpfile();
-    (void)fputs(input, in);
-    rewind(in);
-    pid_t child = fork();
-    if (child == 0) {
-        char *arguments[32] = {(char *)(uintptr_t)program};
-        for (size_t i = 0; words[i] != NULL && i < 30; i++)
-            arguments[i + 1] = (char *)(uintptr_t)words[i];
-        clear_environment();
-        (void)dup2(fileno(in), STDIN_FILENO);
-        (void)dup2(fileno(out), STDOUT_FILENO);
-        (void)dup2(fileno(errors), STDERR_FILENO);
-        (void)execv(program, arguments);
-        _exit(127);
-    }
-    (void)fclose(in);
-    return child;
-}
-
-static struct outcome *
-call(const char *const *words, const char *input)
-{
-    static struct outcome outcome;
-    int status = 0;
-    FILE *out = tmpfile();
-    FILE *errors = tmpfile();
-    pid_t child = start(words, input, out, errors);
-    cr_assert_eq(waitpid(child, &status, 0), child);
-    outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    read_back(out, outcome.out, sizeof outcome.out);
-    read_back(errors, outcome.errors, sizeof outcome.errors);
-    return &outcome;
-}
-
-#define CALL(...) call((const char *const[]){__VA_ARGS__, NULL}, "")
+#include "tests/unit/cli_call.h"
 
 static void
 assert_has(const char *text, const char *part)
@@ -169,7 +103,7 @@ Test(cli_program, output_that_cannot_be_written_is_an_error)
     int status = 0;
     FILE *full = fopen("/dev/full", "w");
     FILE *errors = tmpfile();
-    pid_t child = start((const char *const[]){"--help", NULL}, "", full, errors);
+    pid_t child = call_start((const char *const[]){"--help", NULL}, "", full, errors);
     cr_assert_eq(waitpid(child, &status, 0), child);
     cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1 ? 1 : 0);
     (void)fclose(full);
@@ -187,7 +121,7 @@ Test(cli_program, a_refused_connection_ends_in_4_without_the_password)
 
 /* A port that takes connections and never answers. */
 static int
-silent_server(char *url, size_t size)
+silent_server(char *url, size_t size, int *ret_port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
@@ -195,14 +129,16 @@ silent_server(char *url, size_t size)
     cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     cr_assert_eq(listen(fd, 8), 0);
     cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-    (void)snprintf(url, size, "postgresql://u:hush4711@127.0.0.1:%d/d", ntohs(address.sin_port));
+    *ret_port = ntohs(address.sin_port);
+    (void)snprintf(url, size, "postgresql://u:hush4711@127.0.0.1:%d/d", *ret_port);
     return fd;
 }
 
 Test(cli_program, a_server_that_never_answers_ends_in_4_within_10_seconds)
 {
     char url[128];
-    int server = silent_server(url, sizeof url);
+    int port = 0;
+    int server = silent_server(url, sizeof url, &port);
     int64_t began = clock_now_ms();
     struct outcome *outcome = CALL("list", "--database-url", url);
     cr_assert_eq(outcome->code, 4, "%s", outcome->errors);
@@ -234,7 +170,7 @@ title_hides(const char *const *words, const char *url, int server)
     int status = 0;
     char title[1024];
     FILE *nothing = fopen("/dev/null", "w");
-    pid_t child = start(words, "", nothing, nothing);
+    pid_t child = call_start(words, "", nothing, nothing);
     /* It has connected, so main has begun long ago. */
     int connection = accept(server, NULL, NULL);
     cr_assert_geq(connection, 0);
@@ -252,11 +188,15 @@ Test(cli_program, the_password_is_overwritten_in_the_process_title)
 {
     char url[128];
     char joined[160];
-    int server = silent_server(url, sizeof url);
+    int port = 0;
+    int server = silent_server(url, sizeof url, &port);
     (void)snprintf(joined, sizeof joined, "--database-url=%s", url);
     title_hides((const char *const[]){"--database-url", url, "list", NULL}, url, server);
     title_hides((const char *const[]){"list", "--database-url", url, NULL}, url, server);
     title_hides((const char *const[]){"list", joined, NULL}, url, server);
+    /* The other form that libpq takes, with blanks where it allows them. */
+    (void)snprintf(joined, sizeof joined, "host=127.0.0.1 port=%d user=u password = hush4711", port);
+    title_hides((const char *const[]){"--database-url", joined, "list", NULL}, joined, server);
     (void)close(server);
 }
 
@@ -264,9 +204,10 @@ Test(cli_program, a_signal_ends_a_command_that_has_nothing_to_store)
 {
     char url[128];
     int status = 0;
-    int server = silent_server(url, sizeof url);
+    int port = 0;
+    int server = silent_server(url, sizeof url, &port);
     FILE *nothing = fopen("/dev/null", "w");
-    pid_t child = start((const char *const[]){"list", "--database-url", url, NULL}, "", nothing, nothing);
+    pid_t child = call_start((const char *const[]){"list", "--database-url", url, NULL}, "", nothing, nothing);
     int connection = accept(server, NULL, NULL);
     cr_assert_geq(connection, 0);
     (void)kill(child, SIGTERM);

@@ -198,6 +198,7 @@ Test(migration_file_limits, a_key_in_the_wrong_section_is_sent_home)
     assert_refused("batch_size", "10", "batch_size is no setting of the file; it belongs in \"backfill\"");
     assert_refused("backfill.lease_secs", "10", "it belongs in \"database\"");
     assert_refused("target.collection", "\"x\"", "it belongs at the top of the file");
+    cr_assert_null(strstr(refusal_of("backfill.model", "1"), "belongs"), "several sections have a model");
     assert_refused("gates.quux", "1", "gates has: auto_cutover, max_failed, max_change_lag_secs");
 }
 
@@ -253,6 +254,23 @@ Test(migration_file_limits, the_line_is_the_line_of_the_key_and_not_of_its_names
         "}\n";
     const char *message = refusal_of_text(text, strlen(text));
     cr_assert_str_eq(message, "some.json:13: backfill.batch_size must be a whole number from 1 to 10000, not 0");
+}
+
+Test(migration_file_limits, keys_of_other_sections_are_not_mistaken_for_it)
+{
+    static const char text[] = "{\n"
+                               "  \"documents\": { \"table\": \"t\", \"id\": \"i\", \"content\": \"c\" },\n"
+                               "  \"collection\": \"c\",\n"
+                               "  \"id\": \" \"\n"
+                               "}\n";
+    cr_assert_str_eq(refusal_of_text(text, strlen(text)), "some.json:4: id must not be empty");
+
+    static const char missing[] = "{\n"
+                                  "  \"id\": \"m\", \"collection\": \"c\",\n"
+                                  "  \"documents\": { \"id\": \"i\", \"content\": \"c\" },\n"
+                                  "  \"source\": { \"table\": \"t\" }\n"
+                                  "}\n";
+    cr_assert_str_eq(refusal_of_text(missing, strlen(missing)), "some.json:3: documents.table is missing");
 }
 
 Test(migration_file_limits, a_missing_key_has_the_line_of_its_section)
