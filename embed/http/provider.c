@@ -11,7 +11,8 @@
 
 enum {
     INFO_TIMEOUT_MS = 5000,
-    ROUNDS_MAX = 8, /* requests until encoding and dimensions are agreed upon */
+    ROUNDS_MAX = 8,   /* requests until encoding and dimensions are agreed upon */
+    LONG_BYTES = 256, /* a shorter text is too long for no model: the smallest in use take 128 tokens */
 };
 
 /* --- finding out how the server wants to be asked --- */
@@ -117,12 +118,36 @@ too_long(struct call *call, const struct part *part, size_t at, struct refusal *
     return result->detail == NULL ? exchange_fail_memory(call) : ANSWER_VECTORS;
 }
 
+/* A text refused alone, in words that are not known. It may be too long all the same: then it is taken once the server
+ * is allowed to cut it, and has been cut. */
+static enum answer
+maybe_too_long(struct call *call, const struct part *alone)
+{
+    struct refusal refusal = {.kind = REFUSAL_OTHER};
+    enum answer answer = settle(call, true, alone, &refusal);
+
+    if (answer == ANSWER_TOO_LONG)
+        return too_long(call, alone, 0, &refusal);
+    if (answer == ANSWER_VECTORS) {
+        call->results[alone->places[0]].truncated = true;
+        call->outcome->failure = REQUEST_OK;
+        if (call->err != NULL)
+            *call->err = (struct err)ERR_INIT;
+    }
+    return answer;
+}
+
 static enum answer
 embed_part(struct call *call, const struct part *part)
 {
+    struct provider *provider = call->session->provider;
     struct refusal refusal = {.kind = REFUSAL_OTHER};
     enum answer answer = part->count == 0 ? ANSWER_VECTORS : settle(call, false, part, &refusal);
 
+    if (answer == ANSWER_FAILED && call->outcome->failure == REQUEST_REJECTED && part->count == 1 &&
+        part->texts[0].length >= LONG_BYTES && provider->options.on_too_long == POLICY_TRUNCATE &&
+        provider->dialect->truncate_on != NULL)
+        return maybe_too_long(call, part);
     if (answer != ANSWER_TOO_LONG)
         return answer;
     if (part->count == 1)
@@ -130,7 +155,7 @@ embed_part(struct call *call, const struct part *part)
     if (refusal.has_index && refusal.index < part->count)
         return too_long(call, part, refusal.index, &refusal);
     return exchange_fail(call, REQUEST_REJECTED, refusal.status, "%s: one of %zu texts is too long: %s",
-                         call->session->provider->endpoint.shown, part->count, refusal.message);
+                         provider->endpoint.shown, part->count, refusal.message);
 }
 
 static enum rc

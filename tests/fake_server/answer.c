@@ -289,7 +289,10 @@ respond_limit(struct work *work)
         if (settings->max_text_tokens > 0 && tokens > settings->max_text_tokens) {
             if (!truncates) {
                 work->outcome = "too_long";
-                respond_error(work, &shape->too_long, settings->max_text_tokens, tokens, (int64_t)i, "", 0);
+                struct shape_error error = shape->too_long;
+                if (settings->too_long_message[0] != '\0')
+                    error = (struct shape_error){.status = 400, .message = settings->too_long_message};
+                respond_error(work, &error, settings->max_text_tokens, tokens, (int64_t)i, "", 0);
                 return true;
             }
             tokens = settings->max_text_tokens;

@@ -63,6 +63,7 @@ static const struct member setting_members[] = {
     S(max_items, MEMBER_INTEGER, "texts a request; -1: the dialect's, 0: no limit"),
     S(max_request_tokens, MEMBER_INTEGER, "a request; -1: the dialect's, 0: no limit"),
     S(max_text_tokens, MEMBER_INTEGER, "a text; a token is 4 bytes; 0: no limit"),
+    S(too_long_message, MEMBER_TEXT, "what it says of a text that is too long, instead of the dialect's words"),
     S(truncates, MEMBER_BOOLEAN, "texts that are too long are cut without being asked to"),
     S(base64, MEMBER_BASE64, "yes, ignore, refuse, refuse_silently (400 without a reason)"),
     S(takes_dimensions, MEMBER_BOOLEAN, "a request may ask for dimensions"),

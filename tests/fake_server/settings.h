@@ -73,6 +73,7 @@ struct settings {
     int64_t max_items;          /* -1: the dialect's; 0: none */
     int64_t max_request_tokens; /* -1: the dialect's; 0: none */
     int64_t max_text_tokens;    /* 0: none */
+    char too_long_message[128]; /* instead of the dialect's; "": the dialect's */
     bool truncates;             /* too long texts are cut without being asked to */
     enum base64_answer base64;
     bool takes_dimensions;

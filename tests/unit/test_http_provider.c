@@ -306,6 +306,33 @@ Test(provider, among_several_texts_the_one_that_the_server_names_is_told)
     http_server_stop(&server);
 }
 
+Test(provider, a_text_refused_in_unknown_words_may_be_too_long_all_the_same)
+{
+    struct http_server server;
+    char text[600];
+    const char *const one[] = {text};
+
+    memset(text, 'w', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    http_server_start(&server, "{}");
+    for (const char *const *dialect = server_cuts; *dialect != NULL; dialect++) {
+        set(&server, *dialect, "\"max_text_tokens\":8,\"too_long_message\":\"das ist zu viel\"");
+        asker_open(&asker, &server, *dialect,
+                   (struct provider_options){.send_dimensions = -1, .on_too_long = POLICY_TRUNCATE});
+        cr_assert_eq(asker_ask(&asker, one, 1, NULL), RC_OK, "%s: %s", *dialect, asker.err.message);
+        cr_assert(asker.results[0].status == TEXT_EMBEDDED && asker.results[0].truncated);
+        cr_assert_eq(embedded_length(0, text), 32);
+        cr_assert_eq(asker.outcome.failure, REQUEST_OK);
+        /* One that is refused for itself stays refused. */
+        memcpy(text, "POISON", 6);
+        cr_assert_neq(asker_ask(&asker, one, 1, NULL), RC_OK);
+        cr_assert_eq(asker.outcome.failure, REQUEST_REJECTED);
+        memset(text, 'w', 6);
+        asker_close(&asker);
+    }
+    http_server_stop(&server);
+}
+
 Test(provider, a_text_that_is_too_long_is_not_cut_where_the_policy_forbids_it)
 {
     struct http_server server;
