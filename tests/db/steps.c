@@ -11,7 +11,7 @@
 #include "db/template.h"
 #include "tests/db/support.h"
 
-enum { DIMENSIONS = 4, CHUNK = 100, BATCH = 40, WINDOW = 250, PASSES = 1000, CONTENT_LIMIT = 100000, VALUES = 12 };
+enum { DIMENSIONS = 4, CHUNK = 100, BATCH = 40, WINDOW = 250, PASSES = 1000, CONTENT_LIMIT = 100000, VALUES = 13 };
 
 /* --- the statements of a migration --- */
 
@@ -134,6 +134,7 @@ worker_open(struct worker *worker, struct db *db, const char *migration_id, cons
             {"source", fact(facts, "source_table")},
             {"source_id", fact(facts, "source_id")},
             {"source_column", fact(facts, "source_column")},
+            {"source_not_null", result_bool(facts, 0, "source_not_null") ? "true" : "false"},
         };
         render(worker, values, space, has_source && result_bool(facts, 0, "source_in_documents"), mutant);
     }
@@ -573,11 +574,18 @@ drain_write_plain(struct worker *worker, int space, const struct drainer *draine
                   const struct write_set *set, int64_t *ret_settled)
 {
     struct params params = PARAMS_INIT;
+    /* a document without a vector keeps its hash here: without one it would be gone */
+    for (size_t i = 0; i < set->failed; i++)
+        for (size_t row = 0; row < set->count; row++)
+            if (doc_key_equal(set->ids[row], set->failed_ids[i]))
+                set->hashes[row] = set->failed_hashes[i];
     add_drainer(worker, space, &params, drainer);
     params_add_int8(&params, LEASE_MS);
     add_numbers(&params, changes, false);
     add_rows(worker, space, &params, set);
     params_add_int4(&params, 0);
+    params_add_int8(&params, worker->number);
+    add_failures(worker, &params, set);
     return take_outcome(execute(worker, PLAIN_WRITE, space, &params), ret_settled);
 }
 
