@@ -127,7 +127,7 @@ static void
 add_row(struct write_set *set, struct doc_key id, const unsigned char *hash, const float *vector)
 {
     set->ids[set->count] = id;
-    set->hashes[set->count] = vector ? hash : NULL;
+    set->hashes[set->count] = vector || set->keep_hashes ? hash : NULL;
     set->vectors[set->count++] = vector;
 }
 

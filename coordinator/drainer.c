@@ -321,9 +321,9 @@ write_changed(struct drainer *d, const struct pass *pass, const struct write_set
                        d->space->dimensions ? d->space->dimensions
                                             : embedder_dimensions(d->run->embedders[d->embedder]));
     params_add_int8(&params, set->truncated);
+    params_add_int8(&params, m->number);
+    params_add_failures(&params, m->id_type, set);
     if (d->space->side) {
-        params_add_int8(&params, m->number);
-        params_add_failures(&params, m->id_type, set);
         params_add_key_array(&params, m->id_type, set->known_ids, set->known_count);
         params_add_key_array(&params, m->id_type, set->gone_ids, set->gone_count);
     }
@@ -343,6 +343,7 @@ settle(struct drainer *d, const struct pass *pass, struct batch **batches, size_
     struct write_set set;
     enum rc rc = write_set_init(&set, pass->arena, pass->id_count, err);
 
+    set.keep_hashes = !d->space->side;
     for (size_t i = 0; i < count && rc == RC_OK; i++) {
         if (batches[i]->embed_count > 0 && !batches[i]->task.results)
             continue;

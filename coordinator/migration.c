@@ -8,7 +8,7 @@
 #include "db/statements.h"
 #include "db/template.h"
 
-#define VALUES 14
+#define VALUES 15
 
 /* A value that must be there: the facts come from our own tables. */
 static const char *
@@ -91,6 +91,7 @@ render_all(struct migration *m, const PGresult *facts, struct err *err)
         {"source", m->source.table},
         {"source_id", m->source.id ? copy_fact(arena, facts, "source_id") : NULL},
         {"source_column", m->source.id ? copy_fact(arena, facts, "source_column") : NULL},
+        {"source_not_null", m->source.not_null ? "true" : "false"},
         {"vector_schema", arena_printf(arena, "\"%s\"", schema)},
         {"vector_type", vector[0]},
     };

@@ -318,9 +318,8 @@ BEGIN
       UPDATE reembed.migration SET config = p_config, updated_at = clock_timestamp() WHERE number = known.number;
       PERFORM reembed.record_event(p_id, 'configured', jsonb_build_object('before', known.config, 'after', p_config));
     END IF;
-    IF p_source_kept AND known.source_space IS NOT NULL THEN
-      UPDATE reembed.space SET kept = true WHERE space_id = known.source_space AND NOT kept;
-    END IF;
+    -- a side table of ours is kept whatever the file says: nobody else could
+    UPDATE reembed.space SET kept = p_source_kept OR side WHERE space_id = known.source_space;
     RETURN reembed.state_json(p_id);
   END IF;
 
