@@ -25,6 +25,7 @@ struct embedding {
     struct embed_session *session;
     size_t dimensions;
     bool query;
+    bool bare; /* a model without a migration's policies: blank texts have a vector too */
     struct text_lines *lines;
     struct arena *arena; /* of one batch */
     struct embed_usage usage;
@@ -93,6 +94,27 @@ read_batch(struct embedding *work, struct document *documents, size_t *ret_count
     return rc == RC_AGAIN ? RC_OK : rc;
 }
 
+/* What the policy of a migration leaves out, a model itself embeds: its special tokens are text enough. */
+static enum rc
+embed_blank(struct embedding *work, const struct document *document, float *vector, struct document_result *result,
+            struct err *err)
+{
+    struct text_result given = {0};
+    struct request_outcome outcome = {0};
+    const char *prefix = embed_prefix(work->embedder, work->query);
+    const char *text = arena_printf(work->arena, "%s%.*s", prefix, (int)document->length,
+                                    document->length == 0 ? "" : document->bytes);
+
+    if (text == NULL)
+        return err_memory(err);
+    const struct text whole = {.bytes = text, .length = strlen(text)};
+    enum rc rc = embed_session_embed(work->session, &whole, 1, work->dimensions, vector, &given, &outcome, NULL,
+                                     work->arena, err);
+    if (rc == RC_OK && given.status == TEXT_EMBEDDED)
+        *result = (struct document_result){.status = DOCUMENT_EMBEDDED};
+    return rc;
+}
+
 static enum rc
 embed_batch(struct embedding *work, const struct document *documents, size_t count, struct err *err)
 {
@@ -104,6 +126,10 @@ embed_batch(struct embedding *work, const struct document *documents, size_t cou
         return err_memory(err);
     enum rc rc = embed_documents(work->session, &policy, documents, count, work->dimensions, vectors, results,
                                  &work->usage, work->arena, err);
+    for (size_t i = 0; i < count && rc == RC_OK && work->bare; i++) {
+        if (results[i].reason == REASON_EMPTY_CONTENT)
+            rc = embed_blank(work, &documents[i], vectors + i * work->dimensions, &results[i], err);
+    }
     for (size_t i = 0; i < count && rc == RC_OK; i++)
         rc = print_result(work, &results[i], vectors + i * work->dimensions, err);
     if (rc == RC_OK && fflush(work->out->stream) != 0)
@@ -195,6 +221,7 @@ embed_run(const struct invocation *invocation, struct err *err)
     rc = embed_session_open(work.embedder, &work.session, err);
     if (rc != RC_OK)
         goto out;
+    work.bare = file == NULL;
     work.dimensions = file != NULL ? (size_t)file->target.dimensions : embedder_dimensions(work.embedder);
     work.lines = text_lines_open(STDIN_FILENO);
     work.arena = arena_new(0);

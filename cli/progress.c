@@ -48,7 +48,7 @@ progress_line(const struct progress_view *view, size_t width, bool utf8, struct 
     char field[256] = "";
     bool flipped = view->routing != NULL && strcmp(view->routing, "target") == 0;
 
-    strbuf_printf(line, "%s", stage_of(view));
+    strbuf_printf(line, "%-8s", stage_of(view));
     size_t bar = width / 4 > BAR_MAX ? BAR_MAX : width / 4;
     if (bar >= BAR_MIN) {
         /* Once queries have gone over there is nothing left to mark. */

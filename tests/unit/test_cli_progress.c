@@ -71,7 +71,7 @@ Test(cli_progress, an_index_build_shows_its_own_share)
     view.index_share = 0.25;
     view.eta_secs = -1;
     const char *line = line_of(&view, 120);
-    cr_assert_not_null(strstr(line, "index ["), "%s", line);
+    cr_assert_not_null(strstr(line, "index    ["), "%s", line);
     cr_assert_not_null(strstr(line, "25 %"), "%s", line);
     cr_assert_null(strstr(line, "1,240/s"), "%s", line);
 }
