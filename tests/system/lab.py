@@ -126,11 +126,11 @@ class Lab:
     # --- what is there ---
 
     def progress(self, column="*", migration="m1"):
-        """One row of reembed.progress, or one column of it; None before there is any."""
+        """One row of reembed.progress, or its only column that is asked for; None before there is any."""
         if self.database.value("SELECT to_regclass('reembed.progress')") is None:
             return None
         row = self.database.row(f"SELECT {column} FROM reembed.progress WHERE migration_id = %s", migration)
-        return row[0] if row and column != "*" else row
+        return row[0] if row and len(row) == 1 else row
 
     def state(self, migration="m1"):
         return self.progress("state", migration)
