@@ -274,3 +274,72 @@ Test(cli_program, embed_answers_the_lines_before_a_bad_one_and_names_it)
     assert_has(outcome->out, "\"reason\":\"invalid_encoding\"");
     (void)unlink(path);
 }
+
+/* --- models; skipped where they were not fetched --- */
+
+static const char model[] = REEMBED_SOURCE_DIR "/models/all-MiniLM-L6-v2";
+
+static char *
+read_whole(FILE *file)
+{
+    char *text = NULL;
+    size_t size = 0;
+    rewind(file);
+    if (getdelim(&text, &size, '\0', file) < 0)
+        text[0] = '\0';
+    (void)fclose(file);
+    return text;
+}
+
+static void
+need_model(void)
+{
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/tokenizer.json", model);
+    if (access(path, R_OK) != 0)
+        cr_skip_test("no model in %s", model);
+}
+
+Test(cli_program, tokenize_gives_the_ids_of_the_fixtures)
+{
+    static const char *const fixtures[] = {"wordpiece_cases.jsonl", "wordpiece_nul.jsonl"};
+    need_model();
+    for (size_t i = 0; i < 2; i++) {
+        char path[512];
+        int status = 0;
+        (void)snprintf(path, sizeof path, "%s/%s", REEMBED_FIXTURES, fixtures[i]);
+        char *cases = read_whole(fopen(path, "re"));
+        FILE *out = tmpfile();
+        FILE *errors = tmpfile();
+        pid_t child = call_start((const char *const[]){"tokenize", "--model", model, NULL}, cases, out, errors);
+        cr_assert_eq(waitpid(child, &status, 0), child);
+        char *answers = read_whole(out);
+        char *left = cases;
+        char *right = answers;
+        size_t lines = 0;
+        for (char *line = strsep(&left, "\n"); line != NULL && line[0] != '\0'; line = strsep(&left, "\n")) {
+            const char *answer = strsep(&right, "\n");
+            cr_assert(answer != NULL && strlen(answer) <= strlen(line) ? 1 : 0, "%s", line);
+            /* The text may hold anything, the ids come last. */
+            const char *ids = line + strlen(line) - (strlen(answer) - 1);
+            cr_assert_str_eq(ids, answer + 1, "%s", line);
+            lines++;
+        }
+        cr_assert_gt(lines, 0);
+        free(cases);
+        free(answers);
+        (void)fclose(errors);
+    }
+}
+
+Test(cli_program, a_bare_model_embeds_blank_texts_too)
+{
+    need_model();
+    struct outcome *outcome =
+        call((const char *const[]){"embed", "--model", model, NULL}, "{\"text\":\"\"}\n{\"text\":\" \"}\n");
+    if (strstr(outcome->errors, "ONNX Runtime") != NULL)
+        cr_skip_test("no ONNX Runtime");
+    cr_assert_eq(outcome->code, 0, "%s", outcome->errors);
+    cr_assert_eq(strncmp(outcome->out, "{\"embedding\":[", 14), 0, "%s", outcome->out);
+    cr_assert_null(strstr(outcome->out, "null"), "%s", outcome->out);
+}
