@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/db/support.h"
+
 const struct mutant MUTANT_NO_FENCE = {
     .name = "the write does not ask whose lease it is",
     .rule = "fence, vectors, counters and cursor are one statement",
@@ -26,14 +28,6 @@ const struct mutant MUTANT_NO_TOKEN_GUARD = {
     .name = "the chunk's write takes the place of whatever is there",
     .rule = "the newer read wins",
     .statement = CHUNK_WRITE,
-    .from = "WHERE t.read_token < excluded.read_token",
-    .to = "WHERE true",
-};
-
-const struct mutant MUTANT_NO_DRAIN_TOKEN_GUARD = {
-    .name = "the drainer's write takes the place of whatever is there",
-    .rule = "the newer read wins",
-    .statement = DRAIN_WRITE,
     .from = "WHERE t.read_token < excluded.read_token",
     .to = "WHERE true",
 };
@@ -87,18 +81,6 @@ const struct mutant MUTANT_SAME_SETTLES_ALL = {
         "ANY ($7::{id_type}[]) RETURNING 1)",
 };
 
-const struct mutant MUTANT_WRITE_SETTLES_ALL = {
-    .name = "a change is settled although the row kept a newer read",
-    .rule = "changes are settled only for rows that this very statement wrote",
-    .statement = DRAIN_WRITE,
-    .from =
-        "del AS (DELETE FROM {changes} c USING w WHERE c.space_id = $1 AND c.seq = ANY ($6::bigint[]) AND c.doc_id = "
-        "w.doc_id RETURNING 1)",
-    .to =
-        "del AS (DELETE FROM {changes} c USING fence WHERE c.space_id = $1 AND c.seq = ANY ($6::bigint[]) AND c.doc_id = "
-        "ANY ($7::{id_type}[]) RETURNING 1)",
-};
-
 const struct mutant MUTANT_SETTLES_UP_TO_LAST = {
     .name = "every change up to the last number is settled",
     .rule = "changes are settled by exact number: a smaller one may become visible later",
@@ -131,21 +113,37 @@ const struct mutant MUTANT_NO_KICK = {
     .to = "WHERE migration = $1 AND state = 1 AND false",
 };
 
-char *
-mutant_apply(const struct mutant *mutant, enum statement statement, const char *text)
+static char *
+replace_once(const char *text, const char *from, const char *to)
 {
-    if (mutant == NULL || mutant->statement != statement)
-        return strdup(text);
-    const char *at = strstr(text, mutant->from);
-    if (at == NULL || strstr(at + 1, mutant->from) != NULL)
+    const char *at = strstr(text, from);
+    if (at == NULL || strstr(at + 1, from) != NULL)
         return NULL;
-    size_t before = (size_t)(at - text), removed = strlen(mutant->from), added = strlen(mutant->to);
+    size_t before = (size_t)(at - text), removed = strlen(from), added = strlen(to);
     size_t length = strlen(text) - removed + added;
     char *edited = malloc(length + 1);
     if (edited == NULL)
         return NULL;
     memcpy(edited, text, before);
-    memcpy(edited + before, mutant->to, added);
+    memcpy(edited + before, to, added);
     memcpy(edited + before + added, at + removed, length - before - added + 1);
     return edited;
+}
+
+char *
+mutant_apply(const struct mutant *mutant, enum statement statement, const char *text)
+{
+    if (mutant == NULL || mutant->statement != statement)
+        return strdup(text);
+    return replace_once(text, mutant->from, mutant->to);
+}
+
+void
+mutate_function(const char *name, const char *from, const char *to)
+{
+    char *edited = replace_once(sql_text(lab, "select pg_get_functiondef('%s'::regproc)", name), from, to);
+    if (edited == NULL)
+        lab_fail("the mutant of %s does not apply any more: %s", name, from);
+    sql_run(lab, "%s", edited);
+    free(edited);
 }

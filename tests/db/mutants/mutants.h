@@ -43,16 +43,17 @@ struct mutant {
 extern const struct mutant MUTANT_NO_FENCE;
 extern const struct mutant MUTANT_NO_DRAIN_FENCE;
 extern const struct mutant MUTANT_NO_TOKEN_GUARD;
-extern const struct mutant MUTANT_NO_DRAIN_TOKEN_GUARD;
 extern const struct mutant MUTANT_NO_TOMBSTONE;
 extern const struct mutant MUTANT_SAME_LEAVES_TOKEN;
 extern const struct mutant MUTANT_SAME_SETTLES_ALL;
-extern const struct mutant MUTANT_WRITE_SETTLES_ALL;
 extern const struct mutant MUTANT_SETTLES_UP_TO_LAST;
 extern const struct mutant MUTANT_LIST_WITHOUT_TOKEN;
 extern const struct mutant MUTANT_PURGE_BY_CLOCK;
 extern const struct mutant MUTANT_CURSOR_NOT_CHECKED;
 extern const struct mutant MUTANT_NO_KICK;
+
+/* The same for a function of the schema: redefines it in the test's database. The test fails when it does not apply. */
+void mutate_function(const char *name, const char *from, const char *to);
 
 /* The text with the mutant's edit; caller frees. NULL when it does not apply exactly once. `mutant` may be NULL. */
 char *mutant_apply(const struct mutant *mutant, enum statement statement, const char *text);
