@@ -75,7 +75,7 @@ batch_vector(const struct batch *batch, size_t i)
 struct write_set {
     struct arena *arena;
     bool keep_hashes; /* also of documents without a vector, as plain spaces want it */
-    size_t count; /* rows of the target: vectors and tombstones */
+    size_t count;     /* rows of the target: vectors and tombstones */
     struct doc_key *ids;
     const unsigned char **hashes;
     const float **vectors;

@@ -1,5 +1,6 @@
 #include "coordinator/flow.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -310,6 +311,7 @@ serve(struct flow *flow, struct err *err)
         probe(flow);
         return RC_OK;
     }
+    assert(waiter); /* idle_ms is 0 only with somebody waiting */
     if ((rc = take_permit(flow, tokens, reserved, &granted, &wait_ms, err)) != RC_OK)
         return rc;
     pthread_mutex_lock(&flow->mutex);

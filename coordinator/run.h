@@ -132,10 +132,10 @@ enum rc run_exec(struct run *run, struct db *db, const char *sql, const struct p
                  struct err *err);
 
 /* Thread bodies; `argument` is the run (writers: struct writer_argument). */
-void *reader_thread(void *run);
+void *reader_thread(void *argument);
 void *writer_thread(void *argument);
 void *drainer_thread(void *argument);
-void *finisher_thread(void *run);
+void *finisher_thread(void *argument);
 
 struct writer_argument {
     struct run *run;

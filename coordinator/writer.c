@@ -245,6 +245,7 @@ group_params(struct writer *w, struct group *group, struct err *err)
     size_t room = 0;
     enum rc rc;
 
+    assert(group->batches);
     for (const struct batch *b = group->batches; b; b = b->next)
         room += b->count;
     if ((rc = write_set_init(&set, group->batches->arena, room, err)) != RC_OK)

@@ -1,5 +1,6 @@
 #include "worker/pool.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,6 +156,7 @@ pool_close(struct pool *pool)
         return NULL;
     if (pool->queue)
         pool_stop(pool);
+    assert(pool->threads || pool->started == 0);
     for (size_t i = 0; i < pool->started; i++)
         pthread_join(pool->threads[i], NULL);
     free(pool->threads);

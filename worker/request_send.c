@@ -88,7 +88,7 @@ request_send(struct request_batch *batch, size_t count, size_t tokens, unsigned 
 
     assert(server_attempts > 0 && count > 0);
     for (unsigned attempt = 0;; attempt++) {
-        struct request_outcome outcome;
+        struct request_outcome outcome = {.failure = REQUEST_OK};
         enum rc rc = attempt_once(batch, count, tokens, &outcome);
 
         if (rc != RC_OK)
