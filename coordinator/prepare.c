@@ -236,6 +236,7 @@ open_provider(struct prepared *p, const struct provider_options *provider, const
     enum rc rc = ask_before_sending(p, provider, err);
 
     policy.cancel = p->run.options->stop;
+    policy.retry.attempts = 2; /* the patience is the loop's, which says what it waits for */
     if (rc == RC_OK)
         rc = provider_open(provider, &p->run.options->common, space->dimensions, &p->run.embedders[place], err);
     while (rc == RC_OK &&
