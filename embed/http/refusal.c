@@ -3,10 +3,12 @@
 #include <cjson/cJSON.h>
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/escape.h"
+#include "base/log.h"
 #include "embed/http/retry_after.h"
 
 enum {
@@ -277,18 +279,25 @@ void
 refusal_read(const char *dialect, long status, bool retry_after, const char *body, size_t length,
              struct refusal *ret_refusal)
 {
-    char words[2048] = "", text[BODY_READ_MAX + 1];
-    size_t kept = length < BODY_READ_MAX ? length : BODY_READ_MAX;
-    cJSON *root = cJSON_ParseWithLength(body, length);
+    char words[2048] = "";
+    char *text = malloc(length + 1);
+    cJSON *root = NULL;
 
     *ret_refusal = (struct refusal){.kind = kind_by_status(status, retry_after), .status = status};
-    for (size_t i = 0; i < kept; i++)
+    if (text == NULL) {
+        (void)snprintf(ret_refusal->message, sizeof ret_refusal->message, "out of memory");
+        return;
+    }
+    for (size_t i = 0; i < length; i++)
         text[i] = body[i] == '\0' ? ' ' : body[i];
-    text[kept] = '\0';
+    text[length] = '\0';
+    log_scrub(text); /* before anything is cut away: half a key is one, too */
+    root = cJSON_Parse(text);
     if (root != NULL)
         read_error(root, ret_refusal, words, sizeof words);
     cJSON_Delete(root);
     lower(words);
+    text[strnlen(text, BODY_READ_MAX)] = '\0';
     if (ret_refusal->message[0] == '\0') {
         if (strcasestr(text, "<html") != NULL || strcasestr(text, "<!doctype") != NULL)
             (void)snprintf(ret_refusal->message, sizeof ret_refusal->message, "an HTML page, no JSON");
@@ -318,4 +327,5 @@ refusal_read(const char *dialect, long status, bool retry_after, const char *bod
         ret_refusal->index = ret_refusal->has_index ? (size_t)index : 0;
         break;
     }
+    free(text);
 }

@@ -411,15 +411,17 @@ respond_counters(struct work *work)
     struct strbuf body;
 
     strbuf_init(&body, 65536);
-    strbuf_printf(&body,
-                  "{\"requests\":%llu,\"texts\":%llu,\"unique_texts\":%zu,\"repeated_texts\":%llu,\"tokens\":%llu,"
-                  "\"faults\":%llu,\"refused\":%llu,\"violations\":%llu,\"connections\":%llu,\"in_flight\":%llu,"
-                  "\"max_in_flight\":%llu}\n",
-                  (unsigned long long)counters->requests, (unsigned long long)counters->texts, work->fake->seen.count,
-                  (unsigned long long)counters->repeated, (unsigned long long)counters->tokens,
-                  (unsigned long long)counters->faults, (unsigned long long)counters->refused,
-                  (unsigned long long)counters->violations, (unsigned long long)counters->connections,
-                  (unsigned long long)counters->in_flight, (unsigned long long)counters->max_in_flight);
+    strbuf_printf(
+        &body,
+        "{\"requests\":%llu,\"texts\":%llu,\"unique_texts\":%zu,\"repeated_texts\":%llu,\"tokens\":%llu,"
+        "\"faults\":%llu,\"refused\":%llu,\"packed\":%llu,\"violations\":%llu,\"connections\":%llu,\"in_flight\":%llu,"
+        "\"max_in_flight\":%llu}\n",
+        (unsigned long long)counters->requests, (unsigned long long)counters->texts, work->fake->seen.count,
+        (unsigned long long)counters->repeated, (unsigned long long)counters->tokens,
+        (unsigned long long)counters->faults, (unsigned long long)counters->refused,
+        (unsigned long long)counters->packed, (unsigned long long)counters->violations,
+        (unsigned long long)counters->connections, (unsigned long long)counters->in_flight,
+        (unsigned long long)counters->max_in_flight);
     respond(work, 200, "application/json", "", &body);
     strbuf_free(&body);
 }

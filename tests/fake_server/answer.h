@@ -17,6 +17,7 @@ struct counters {
     uint64_t tokens;
     uint64_t faults;
     uint64_t refused;    /* answers that are not 2xx, faults included */
+    uint64_t packed;     /* answers in gzip */
     uint64_t violations; /* requests while asked to wait */
     uint64_t connections;
     uint64_t in_flight, max_in_flight;

@@ -49,6 +49,7 @@ respond(struct work *work, int status, const char *type, const char *headers, st
     if (work->fake->settings.gzip && work->accepts_gzip) {
         gzip_put_stored(&packed, strbuf_text(body), body->length);
         body = &packed;
+        work->fake->counters.packed++;
     }
     (void)gmtime_r(&seconds, &utc);
     (void)strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &utc);

@@ -1,7 +1,9 @@
 #include <cjson/cJSON.h>
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "embed/http/dialect.h"
 #include "embed/http/endpoint.h"
 #include "embed/http/refusal.h"
@@ -423,4 +425,21 @@ Test(refusal, messages_are_one_clean_line)
     cr_assert_str_eq(refusal.message, "an empty answer");
     refusal_read("openai", 502, false, "<!doctype HTML><p>", 18, &refusal);
     cr_assert_not_null(strstr(refusal.message, "HTML"));
+}
+
+Test(refusal, no_part_of_a_key_is_left_in_a_message_however_long)
+{
+    struct refusal refusal;
+    char body[2048];
+
+    log_open(LOG_TEXT, LOG_ERROR);
+    log_secret("sk-0123456789abcdef");
+    for (int before = 330; before < 410; before++) {
+        (void)snprintf(body, sizeof body, "{\"error\":{\"message\":\"%0*d sk-0123456789abcdef is wrong\"}}", before, 0);
+        refusal_read("openai", 401, false, body, strlen(body), &refusal);
+        cr_assert_null(strstr(refusal.message, "sk-0"), "%d: %s", before, refusal.message);
+        (void)snprintf(body, sizeof body, "%0*d sk-0123456789abcdef is wrong", before - 200, 0);
+        refusal_read("openai", 401, false, body, strlen(body), &refusal);
+        cr_assert_null(strstr(refusal.message, "sk-0"), "%d: %s", before, refusal.message);
+    }
 }

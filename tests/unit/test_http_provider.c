@@ -121,6 +121,7 @@ Test(provider, answers_may_be_packed_and_numbers_long)
     asker_open(&asker, &server, "openai", (struct provider_options){.send_dimensions = -1, .dimensions = 1536});
     cr_assert_eq(asker_ask(&asker, five, FIVE, NULL), RC_OK, "%s", asker.err.message);
     all_right(five, FIVE);
+    cr_assert_gt(http_server_counter(&server, "packed"), 0);
     asker_close(&asker);
     http_server_stop(&server);
 }
