@@ -39,23 +39,25 @@ ort_failed(const struct graph *graph, struct ort_status *status, enum rc rc, con
 }
 
 static enum rc
-create_session(struct graph *graph, const char *path, struct err *err)
+create_session(struct graph *graph, const struct graph_options *wanted, struct err *err)
 {
+    int threads = wanted->run_threads > 0 ? wanted->run_threads : 1;
     const struct ort_api *api = &graph->api;
     struct ort_session_options *options = NULL;
     struct ort_status *status;
     enum rc rc = RC_OK;
 
-    /* One thread a run: the runner has the others. Without memory patterns, which are kept for each shape and gain
+    /* Without memory patterns, which are kept for each shape and gain
      * nothing where shapes vary; without denormals, which are slow and below any tolerance. */
     if ((status = api->create_env(ORT_LOG_FATAL, "reembed", &graph->env)) ||
         (status = api->create_cpu_memory(ORT_DEVICE_ALLOCATOR, ORT_MEMORY_DEFAULT, &graph->memory)) ||
         (status = api->create_session_options(&options)) || (status = api->set_log_severity(options, ORT_LOG_FATAL)) ||
-        (status = api->set_optimization(options, ORT_OPTIMIZE_ALL)) || (status = api->set_intra_threads(options, 1)) ||
-        (status = api->set_inter_threads(options, 1)) || (status = api->disable_mem_pattern(options)) ||
+        (status = api->set_optimization(options, ORT_OPTIMIZE_ALL)) ||
+        (status = api->set_intra_threads(options, threads)) || (status = api->set_inter_threads(options, 1)) ||
+        (status = api->disable_mem_pattern(options)) ||
         (status = api->add_config(options, "session.set_denormal_as_zero", "1")) ||
-        (status = api->create_session(graph->env, path, options, &graph->session))) {
-        rc = ort_failed(graph, status, RC_INVALID, "ONNX Runtime cannot load", path, err);
+        (status = api->create_session(graph->env, wanted->path, options, &graph->session))) {
+        rc = ort_failed(graph, status, RC_INVALID, "ONNX Runtime cannot load", wanted->path, err);
         err_hint(err, "the file may be broken or cut short, or made for a newer ONNX Runtime than %s: fetch it again",
                  api->version);
     }
@@ -200,16 +202,17 @@ find_output(struct graph *graph, const char *wanted, const char *path, struct er
 }
 
 enum rc
-graph_open(const char *path, const char *output, const char *library, struct graph **ret_graph, struct err *err)
+graph_open(const struct graph_options *options, struct graph **ret_graph, struct err *err)
 {
     struct graph *graph = calloc(1, sizeof *graph);
+    const char *path = options->path;
     enum rc rc;
 
     if (!graph)
         return err_memory(err);
-    if ((rc = ort_library_open(library, &graph->api, err)) != RC_OK ||
-        (rc = create_session(graph, path, err)) != RC_OK || (rc = find_inputs(graph, path, err)) != RC_OK ||
-        (rc = find_output(graph, output, path, err)) != RC_OK) {
+    if ((rc = ort_library_open(options->library, &graph->api, err)) != RC_OK ||
+        (rc = create_session(graph, options, err)) != RC_OK || (rc = find_inputs(graph, path, err)) != RC_OK ||
+        (rc = find_output(graph, options->output, path, err)) != RC_OK) {
         graph_close(graph);
         return rc;
     }

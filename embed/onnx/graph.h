@@ -4,7 +4,7 @@
  * 64 or 32 bits. The output is the one that was asked for, else the first of float numbers and rank 3 (a vector a
  * token; one named last_hidden_state or token_embeddings before others), else of rank 2 (a vector a text, already
  * pooled). Names don't count for much: exporters give odd ones.
- * The session runs each call on the caller's thread alone: embed/onnx/runner.h keeps the cores busy.
+ * Runs are best kept on one thread each: embed/onnx/runner.h keeps the cores busy.
  * Threads: graph_run from any thread, each with buffers of its own.
  */
 #ifndef REEMBED_EMBED_ONNX_GRAPH_H
@@ -40,9 +40,15 @@ struct graph_output {
     size_t dimensions;
 };
 
-/* `output` and `library` may be NULL. RC_INVALID when the library, the file or the graph is not usable. */
-enum rc graph_open(const char *path, const char *output, const char *library, struct graph **ret_graph,
-                   struct err *err);
+struct graph_options {
+    const char *path;    /* the .onnx file */
+    const char *output;  /* NULL: chosen as above */
+    const char *library; /* NULL: see embed/onnx/ort_library.h */
+    int run_threads;     /* that one run spreads over; 0 is 1: it stays on the caller's thread */
+};
+
+/* RC_INVALID when the library, the file or the graph is not usable. */
+enum rc graph_open(const struct graph_options *options, struct graph **ret_graph, struct err *err);
 struct graph *graph_close(struct graph *graph); /* NULL is fine; returns NULL */
 
 /* The output's shape is checked. RC_FATAL when the run fails. */

@@ -154,17 +154,19 @@ open_onnx(const struct provider_options *options, void **ret_state, struct err *
         .scratch_clear = clear_scratch,
         .run = run_group,
     };
+    struct graph_options graph = {.output = options->output, .library = options->library};
     enum rc rc;
 
     if (!onnx)
         return err_memory(err);
     onnx->options = options;
+    graph.path = onnx->folder.graph;
     if (options->threads < 0 || options->threads > MAX_THREADS)
         rc = err_set(err, RC_INVALID, ERR_USAGE, "threads is %d; it must be from 1 to %d, or 0 for all cores",
                      options->threads, MAX_THREADS);
     else if ((rc = model_folder_open(options, &onnx->folder, err)) == RC_OK &&
-             (rc = graph_open(onnx->folder.graph, options->output, options->library, &onnx->graph, err)) == RC_OK &&
-             (rc = measure_dimensions(onnx, err)) == RC_OK && (rc = check_dimensions(onnx, err)) == RC_OK)
+             (rc = graph_open(&graph, &onnx->graph, err)) == RC_OK && (rc = measure_dimensions(onnx, err)) == RC_OK &&
+             (rc = check_dimensions(onnx, err)) == RC_OK)
         rc = runner_open(&runner, &onnx->runner, err);
     if (rc != RC_OK) {
         close_onnx(onnx);
