@@ -56,7 +56,8 @@ SELECT m.migration_id, m.collection, m.source_model, m.target_model, m.state, m.
        w.alive AS workers,
        m.state = 'in_progress' AND w.alive = 0 AS stalled,
        m.created_at, m.started_at, m.flipped_at, m.completed_at, m.window_ends_at,
-       greatest(m.updated_at, m.beat_at) AS updated_at
+       greatest(m.updated_at, m.beat_at) AS updated_at,
+       (SELECT o.kept FROM reembed.space o WHERE o.space_id = m.source_space) AS source_kept
 FROM reembed.migration m
 CROSS JOIN LATERAL (
   SELECT coalesce(sum(docs), 0)::bigint AS docs, coalesce(sum(done), 0)::bigint AS done, coalesce(sum(c.truncated), 0)::bigint AS truncated
