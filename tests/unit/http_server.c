@@ -27,6 +27,12 @@
 void
 http_server_start(struct http_server *server, const char *settings)
 {
+    http_server_start_journal(server, settings, "/dev/null");
+}
+
+void
+http_server_start_journal(struct http_server *server, const char *settings, const char *journal)
+{
     char line[32] = "";
     size_t used = 0;
     int pipes[2];
@@ -38,7 +44,8 @@ http_server_start(struct http_server *server, const char *settings)
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)dup2(pipes[1], STDOUT_FILENO);
         (void)close(pipes[0]);
-        execl(REEMBED_BINARY_DIR "/bin/fake-embedding-server", "fake-embedding-server", (char *)NULL);
+        execl(REEMBED_BINARY_DIR "/bin/fake-embedding-server", "fake-embedding-server", "--journal", journal,
+              (char *)NULL);
         _exit(127);
     }
     (void)close(pipes[1]);

@@ -17,6 +17,9 @@ struct http_server {
 
 /* `settings`: JSON object. The server ends with the test, whatever happens to it. */
 void http_server_start(struct http_server *server, const char *settings);
+
+/* The same with a file for its journal. */
+void http_server_start_journal(struct http_server *server, const char *settings, const char *journal);
 void http_server_stop(struct http_server *server);
 
 /* Applies settings; returns the counters, to be freed by cJSON_Delete. "{}" only asks. */
