@@ -1,5 +1,6 @@
 /* How much room vectors and index take. The figures follow the layout of Postgres' pages and of pgvector's index pages;
  * they were compared with real tables and indexes of 64 to 3,072 dimensions and lie within 5 % (docs/plan.md). */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -27,7 +28,8 @@ enum {
     IVFFLAT_ENTRY = 8,
     IVFFLAT_SAMPLES_A_LIST = 50, /* pgvector src/ivfbuild.c */
     IVFFLAT_SAMPLES_MIN = 10000,
-    ROWS_PACKED = 64,
+    ROWS_PACKED = 256,
+    PARTS_MAX = 40, /* chunks of the widest vector, 16,000 numbers of 4 bytes, and to spare */
 };
 
 static size_t
@@ -36,24 +38,25 @@ align8(size_t size)
     return (size + 7) & ~(size_t)7;
 }
 
-/* Bytes of pages a row takes when rows of these parts are laid down one after the other. */
+/* Bytes of pages a row takes when rows of these parts are laid down one after the other: each part goes to the page
+ * that was used last, else, where `reuse`, to an older one with room, as the free space map finds it; else to a new one. */
 static double
-packed(const size_t *parts, size_t count, size_t room)
+packed(const size_t *parts, size_t count, size_t room, bool reuse)
 {
-    size_t pages = 1, used = 0;
+    uint16_t used[ROWS_PACKED * PARTS_MAX] = {0};
+    size_t pages = 1, last = 0;
 
-    for (size_t row = 0; row < ROWS_PACKED; row++) {
-        for (size_t i = 0; i < count; i++) {
-            size_t size = align8(parts[i]) + LINE_POINTER;
-            if (used + size > room) {
-                pages++;
-                used = 0;
-            }
-            used += size;
+    assert(count <= PARTS_MAX);
+    for (size_t part = 0; part < ROWS_PACKED * count; part++) {
+        size_t size = align8(parts[part % count]) + LINE_POINTER;
+        if (used[last] + size > room) {
+            for (last = reuse ? 0 : pages; last < pages && used[last] + size > room; last++)
+                ;
+            pages += last == pages;
         }
+        used[last] = (uint16_t)(used[last] + size);
     }
-    /* the last page is begun, not full */
-    return (double)PAGE * ((double)(pages - 1) + (double)used / (double)room) / ROWS_PACKED;
+    return (double)PAGE * (double)pages / ROWS_PACKED;
 }
 
 static size_t
@@ -75,22 +78,23 @@ id_bytes(const char *id_type)
 static double
 table_bytes(const struct migration_target *target, const char *id_type)
 {
-    enum { TOKEN_AND_HASH = 24, CHUNKS_MAX = 40 };
+    enum { TOKEN_AND_HASH = 24 };
     size_t vector = vector_bytes(target), id = id_bytes(id_type);
     size_t row = ROW_HEADER + id + TOKEN_AND_HASH + vector;
-    size_t chunks[CHUNKS_MAX];
+    size_t chunks[PARTS_MAX];
     size_t count = 0;
     double key = (double)(align8(8 + id) + LINE_POINTER) / 0.9;
 
     if (row <= TOAST_THRESHOLD)
-        return packed(&row, 1, PAGE_ROOM) + key;
+        return packed(&row, 1, PAGE_ROOM, true) + key;
     row = ROW_HEADER + id + TOKEN_AND_HASH + TOAST_POINTER;
-    for (size_t left = vector - 4; left > 0 && count < CHUNKS_MAX; count++) {
+    for (size_t left = vector - 4; left > 0 && count < PARTS_MAX; count++) {
         size_t size = left < TOAST_CHUNK ? left : TOAST_CHUNK;
         chunks[count] = ROW_HEADER + TOAST_CHUNK_HEADER + size;
         left -= size;
     }
-    return packed(&row, 1, PAGE_ROOM) + packed(chunks, count, PAGE_ROOM) + (double)count * TOAST_INDEX_ENTRY + key;
+    return packed(&row, 1, PAGE_ROOM, true) + packed(chunks, count, PAGE_ROOM, true) +
+           (double)count * TOAST_INDEX_ENTRY + key;
 }
 
 /* An element and its list of neighbours share a page, or else have one each. A share of 1/m of the elements is on each
@@ -150,7 +154,7 @@ plan_size(const struct migration_target *target, const char *id_type, const char
     } else if (strcmp(index_method, "ivfflat") == 0) {
         size_t entry = align8(IVFFLAT_ENTRY + vector_bytes(target));
         index_used = (double)(entry + LINE_POINTER);
-        ret_size->index_bytes = PAGE + documents * packed(&entry, 1, INDEX_ROOM);
+        ret_size->index_bytes = PAGE + documents * packed(&entry, 1, INDEX_ROOM, false);
         ret_size->index_memory_bytes = ivfflat_memory(target, documents);
     } else {
         ret_size->index_bytes = 0;
