@@ -78,6 +78,7 @@ fixture_text(struct fixture *fixture, const char *key, size_t *ret_length)
             code = (unsigned char)strchr(escapes, *++at)[1];
         fixture->text[length++] = (char)code;
     }
+    fixture->text[length] = '\0';
     *ret_length = length;
     return fixture->text;
 }
