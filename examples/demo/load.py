@@ -63,7 +63,7 @@ def main():
     args = parser.parse_args()
     with psycopg.connect(os.environ["REEMBED_DATABASE_URL"]) as connection:
         if connection.execute("SELECT to_regclass('docs')").fetchone()[0]:
-            print("the table docs is there already")
+            print("{:,} descriptions are there already".format(*connection.execute("SELECT count(*) FROM docs").fetchone()))
             return
         show("reading descriptions")
         spare = max(100, args.documents // 4)

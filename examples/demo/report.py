@@ -95,10 +95,10 @@ def tell_of_application(connection):
     if seen is None:
         return
     line("writes", f"{seen['inserted']:,} inserted, {seen['edited']:,} edited, {seen['deleted']:,} deleted")
-    answered = [f"{count:,} by {name}" for name, count in seen["answered"].items()]
-    line("queries", "answered " + ", ".join(answered))
+    line("queries", ", then ".join(f"{seen['answered'][name]:,} answered by {name}" for name in (model.OLD, model.NEW)
+                                   if name in seen["answered"]))
     if seen["asked_again"]:
-        line("", f"{seen['asked_again']} came just at the flip; the view said so, and they were asked again")
+        line("", f"{seen['asked_again']} came just at the flip: the answer named the other model, so it was asked again")
     line("errors", str(seen["errors"]) + (f", the first: {seen['first_error']}" if seen["errors"] else ""))
 
 
@@ -124,11 +124,11 @@ def ask(connection):
         with model.Model(name, "--query") as one:
             sides.append(nearest(connection, f"""SELECT d.package, d.synopsis FROM ({vectors}) v JOIN docs d ON d.id = v.doc_id
                                                  ORDER BY v.embedding <=> %s::vector LIMIT 3""", one.embed_all(QUESTIONS)))
-    print("  " + dim(fit("before: " + model.OLD, COLUMN)) + "    " + dim("after: " + model.NEW))
+    print("    " + dim(fit("before: " + model.OLD, COLUMN)) + "  " + dim("after: " + model.NEW))
     for question, old, new in zip(QUESTIONS, *sides):
         print(f"  {bold(question)}")
         for left, right in zip(old, new):
-            print(f"  {fit(left, COLUMN)}    {fit(right, COLUMN).rstrip()}")
+            print(f"    {fit(left, COLUMN)}  {fit(right, COLUMN).rstrip()}")
 
 
 def known_items(connection):
@@ -153,7 +153,7 @@ def known_items(connection):
     for queries, documents, left, right in ((by_old, old, model.OLD, model.OLD), (by_new, new, model.NEW, model.NEW),
                                             (by_new, old, model.NEW, model.OLD)):
         first, ten = recall(queries, documents)
-        note = "" if left == right else dim("   why queries go by reembed.routing")
+        note = "" if left == right else dim("   why there is a routing")
         print(f"  {left:<26}{right:<26}{first:8.3f}{ten:12.3f}{note}")
 
 
@@ -210,8 +210,7 @@ def check_written(connection, verdict):
             wrong = int((cosines < SAME).sum())
         else:
             wrong = missing
-        purpose = "" if name == model.NEW else ": the way back is open"
-        verdict.say(wrong == 0, f"{len(rows):,} texts written meanwhile, embedded again by {name}: {wrong} differ{purpose}")
+        verdict.say(wrong == 0, f"{len(rows):,} texts written meanwhile, embedded again by {name}: {wrong} differ")
 
 
 def check_application(connection, verdict):
