@@ -115,8 +115,7 @@ render_all(struct migration *m, const PGresult *facts, struct err *err)
            (m->changes_highest = render(arena, sql_changes_highest, values, err)) &&
            (m->changes_older = render(arena, sql_changes_older, values, err)) &&
            (m->sweep_bound = render(arena, sql_sweep_bound, values, err)) &&
-           (m->sweep_docs = render(arena, sql_sweep_docs, values, err)) &&
-           (m->sweep_target = render(arena, sql_sweep_target, values, err)) &&
+           (m->sweep_window = render(arena, sql_sweep_window, values, err)) &&
            (m->verify_vectors = render(arena, sql_verify_vectors, values, err)) &&
            (m->verify_pick = render(arena, sql_verify_pick, values, err)) &&
            (m->verify_read = render(arena, sql_verify_read, values, err));

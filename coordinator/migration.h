@@ -59,8 +59,7 @@ struct migration {
     const char *changes_highest;
     const char *changes_older;
     const char *sweep_bound;
-    const char *sweep_docs;
-    const char *sweep_target;
+    const char *sweep_window;
     const char *verify_vectors;
     const char *verify_pick;
     const char *verify_read;

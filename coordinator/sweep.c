@@ -39,7 +39,7 @@ sweep_window(struct walk *walk, struct doc_key lo, struct doc_key hi, bool note,
     params_add_int8(&walk->params, m->target.id);
     params_add_int8(&walk->params, m->number);
     params_add_bool(&walk->params, note);
-    rc = walk->exec(walk->context, walk->db, m->sweep_docs, &walk->params, &result, err);
+    rc = walk->exec(walk->context, walk->db, m->sweep_window, &walk->params, &result, err);
     if (rc != RC_OK)
         return rc;
     counts->eligible += result_int64(result, 0, "eligible");
@@ -48,19 +48,6 @@ sweep_window(struct walk *walk, struct doc_key lo, struct doc_key hi, bool note,
     counts->stale += result_int64(result, 0, "stale");
     counts->excused += result_int64(result, 0, "excused");
     counts->failed += result_int64(result, 0, "failed");
-    counts->noted += result_int64(result, 0, "noted");
-    counts->queued += result_int64(result, 0, "queued");
-    PQclear(result);
-    result = NULL;
-
-    params_reset(&walk->params);
-    params_add_key(&walk->params, m->id_type, lo);
-    params_add_key(&walk->params, m->id_type, hi);
-    params_add_int8(&walk->params, m->target.id);
-    params_add_bool(&walk->params, note);
-    rc = walk->exec(walk->context, walk->db, m->sweep_target, &walk->params, &result, err);
-    if (rc != RC_OK)
-        return rc;
     counts->orphaned += result_int64(result, 0, "orphaned");
     counts->noted += result_int64(result, 0, "noted");
     counts->queued += result_int64(result, 0, "queued");

@@ -55,10 +55,8 @@ template_of(enum statement statement, bool in_documents)
         return sql_purge;
     case SWEEP_BOUND:
         return sql_sweep_bound;
-    case SWEEP_DOCS:
-        return sql_sweep_docs;
-    case SWEEP_TARGET:
-        return sql_sweep_target;
+    case SWEEP_WINDOW:
+        return sql_sweep_window;
     case STATEMENTS:
         break;
     }
@@ -749,18 +747,10 @@ sweep(struct worker *worker)
         params_add_int8(&params, worker->spaces[TARGET].id);
         params_add_int8(&params, worker->number);
         params_add_bool(&params, true);
-        PGresult *counted = execute(worker, SWEEP_DOCS, TARGET, &params);
+        PGresult *counted = execute(worker, SWEEP_WINDOW, TARGET, &params);
         eligible += result_int64(counted, 0, "eligible");
         current += result_int64(counted, 0, "current");
         excused += result_int64(counted, 0, "excused");
-        noted += result_int64(counted, 0, "noted");
-        PQclear(counted);
-
-        params_add_key(&params, worker->id_type, lo);
-        params_add_key(&params, worker->id_type, hi);
-        params_add_int8(&params, worker->spaces[TARGET].id);
-        params_add_bool(&params, true);
-        counted = execute(worker, SWEEP_TARGET, TARGET, &params);
         noted += result_int64(counted, 0, "noted");
         PQclear(counted);
         PQclear(before);

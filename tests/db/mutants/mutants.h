@@ -27,8 +27,7 @@ enum statement {
     TRUNCATE_EXPAND,
     PURGE,
     SWEEP_BOUND,
-    SWEEP_DOCS,
-    SWEEP_TARGET,
+    SWEEP_WINDOW,
     STATEMENTS
 };
 
