@@ -65,12 +65,14 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE seen) AS seen,
          count(*) FILTER (WHERE kind = 'skipped' AND NOT retrying AND (seen OR ahead)) AS skipped,
-         count(*) FILTER (WHERE kind = 'failed' AND NOT retrying AND (seen OR ahead)) AS failed
+         count(*) FILTER (WHERE kind = 'failed' AND NOT retrying AND (seen OR ahead)) AS failed,
+         count(*) FILTER (WHERE ahead AND NOT seen AND NOT retrying) AS ahead
   FROM reembed.failure f WHERE f.migration = m.number AND f.space_id = m.target_space OFFSET 0) f
 CROSS JOIN LATERAL (
   SELECT t.total, m.finished + k.done - m.gone - f.seen AS processed, f.skipped, f.failed,
          t.total - (m.finished + k.done - m.gone - f.seen) - f.skipped - f.failed AS pending
-  FROM (SELECT m.remaining + k.docs + m.finished - m.gone AS total) t) n
+  -- skipped ahead and deleted before anybody came by: counted until the change log says so
+  FROM (SELECT m.finished + k.done - m.gone + greatest(m.remaining + k.docs - k.done, f.ahead) AS total) t) n
 CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE alive) AS alive, coalesce(sum(in_flight), 0)::bigint AS in_flight,
          coalesce(sum(x.tokens), 0)::bigint AS tokens, coalesce(sum(x.requests), 0)::bigint AS requests

@@ -184,7 +184,8 @@ BEGIN
 END $$;
 
 -- Takes documents out by hand. A document that already has a current vector needs no skip and is left alone. One that
--- the backfill has not read yet counts as skipped at once (`ahead`); one that was read counts instead of what it was.
+-- the backfill has still to meet counts as skipped at once (`ahead`); one that failed counts as skipped instead; for any
+-- other the backfill's work is done, or it was inserted later and is none of its figures.
 CREATE FUNCTION reembed.skip(id text, doc_ids text[], reason text) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -203,25 +204,23 @@ BEGIN
   EXECUTE format($q$
     UPDATE reembed.chunk k SET state = 0, owner = NULL, lease_until = NULL
     WHERE k.migration = $1 AND k.state = 1 AND EXISTS (
-      SELECT 1 FROM unnest($2::%1$s[]) AS u(id) WHERE (k.cursor IS NULL OR u.id > k.cursor::%1$s) AND u.id <= k.hi::%1$s)$q$, c.id_type)
+      SELECT 1 FROM unnest($2::%1$s[]) AS u(id) WHERE (k.cursor IS NULL OR u.id > k.cursor::%1$s%2$s) AND u.id <= k.hi::%1$s%2$s)$q$,
+    c.id_type, c.id_collation)
     USING m.number, skip.doc_ids;
   EXECUTE format($q$
-    INSERT INTO reembed.failure AS f (migration, space_id, doc_id, content_hash, kind, reason, detail, attempts, seen, ahead)
-    SELECT $1, $2, w.id::text, NULL, 'skipped', 'manual_skip', $4, 0,
-           w.in_population AND w.passed, w.in_population AND NOT w.passed
-    FROM (
-      SELECT d.id, coalesce($5 IS NOT NULL AND d.id <= $5::%6$s, false) AS in_population,
-             coalesce(d.id <= $6::%6$s, false) AND NOT EXISTS (
-               SELECT 1 FROM reembed.chunk k WHERE k.migration = $1 AND k.state < 2
-                 AND (k.cursor IS NULL OR d.id > k.cursor::%6$s) AND d.id <= k.hi::%6$s) AS passed
-      FROM (SELECT %2$s AS id, md5(coalesce(%4$s, ''))::uuid AS h FROM %1$s AS %3$s
-            WHERE %2$s = ANY ($3::%6$s[]) AND %5$s) d
-      WHERE NOT EXISTS (SELECT 1 FROM %7$s t WHERE t.doc_id = d.id AND t.content_hash = d.h)) w
-    ORDER BY w.id
+    INSERT INTO reembed.failure AS f (migration, space_id, doc_id, content_hash, kind, reason, detail, attempts, ahead)
+    SELECT $1, $2, d.id::text, NULL, 'skipped', 'manual_skip', $4, 0,
+           coalesce(NOT $7 AND d.id <= $5::%6$s AND ($6 IS NULL OR d.id > $6::%6$s), false)     -- not cut yet
+           OR EXISTS (SELECT 1 FROM reembed.chunk k WHERE k.migration = $1 AND k.state < 2
+                      AND (k.cursor IS NULL OR d.id > k.cursor::%6$s) AND d.id <= k.hi::%6$s)
+    FROM (SELECT %2$s AS id, md5(coalesce(%4$s, ''))::uuid AS h FROM %1$s AS %3$s
+          WHERE %3$s.%2$s = ANY ($3::%6$s[]) AND %5$s) d
+    WHERE NOT EXISTS (SELECT 1 FROM %7$s t WHERE t.doc_id = d.id AND t.content_hash = d.h)
+    ORDER BY d.id
     ON CONFLICT (migration, space_id, doc_id) DO UPDATE
        SET kind = 'skipped', reason = 'manual_skip', detail = excluded.detail, content_hash = NULL, retrying = false, last_at = now()$q$,
     c.docs_table, c.id_column, c.docs_alias, c.content, c.filter, c.id_type, s.table_name)
-    USING m.number, m.target_space, skip.doc_ids, skip.reason, m.bound, m.cut_upto;
+    USING m.number, m.target_space, skip.doc_ids, skip.reason, m.bound, m.cut_upto, m.cut_done;
   GET DIAGNOSTICS n = ROW_COUNT;
   UPDATE reembed.migration SET updated_at = clock_timestamp() WHERE number = m.number;
   PERFORM reembed.record_event(m.migration_id, 'skip', jsonb_build_object('documents', n, 'reason', skip.reason));

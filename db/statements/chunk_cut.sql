@@ -2,7 +2,7 @@
 -- A LIMIT in each arm, else the whole rest of the table is sorted each time.
 -- $1 migration number, $2 documents
 WITH reembed_m AS MATERIALIZED (
-  SELECT * FROM reembed.migration WHERE number = $1 AND counted AND NOT cut_done AND bound IS NOT NULL FOR NO KEY UPDATE SKIP LOCKED),
+  SELECT * FROM reembed.migration WHERE number = $1 AND state = 'in_progress' AND counted AND NOT cut_done AND bound IS NOT NULL FOR NO KEY UPDATE SKIP LOCKED),
 b AS MATERIALIZED (
   SELECT reembed_m.number, reembed_m.cut_upto AS lo, reembed_m.next_no, r.hi, r.n FROM reembed_m, LATERAL (
     SELECT ((array_agg(s.id ORDER BY s.id DESC))[1])::text AS hi, count(*)::int AS n
