@@ -43,8 +43,8 @@ BEGIN
   INSERT INTO reembed.grantee VALUES (p_role, p_kind) ON CONFLICT DO NOTHING;
   IF p_kind = 'reader' THEN
     EXECUTE format('GRANT USAGE ON SCHEMA reembed, reembed_data TO %I', p_role);
-    EXECUTE format('GRANT SELECT ON reembed.routing, reembed.progress, reembed.gates, reembed.failures, reembed.events, reembed.workers, reembed.schema_version TO %I', p_role);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION reembed.state_json(text), reembed.routing_json(text), reembed.route_query(text), reembed.route_request(text, boolean), reembed.pending_changes(text, bigint) TO %I', p_role);
+    EXECUTE format('GRANT SELECT ON reembed.routing, reembed.progress, reembed.gates, reembed.failures, reembed.events, reembed.workers, reembed.schema_version, reembed.collection, reembed.space, reembed.migration TO %I', p_role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION reembed.state_json(text), reembed.routing_json(text), reembed.route_query(text), reembed.route_request(text, boolean), reembed.pending_changes(text, bigint), reembed.metric_operator(text) TO %I', p_role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', (SELECT oid::regprocedure FROM pg_proc WHERE proname = 'search' AND pronamespace = 'reembed'::regnamespace), p_role);
     FOR r IN SELECT s.table_name AS name FROM reembed.space s WHERE s.side AND to_regclass(s.table_name) IS NOT NULL
              UNION ALL SELECT format('reembed_data.%I', reembed.object_name(c.collection, '_current')) FROM reembed.collection c
