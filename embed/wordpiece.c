@@ -8,6 +8,7 @@
  * ids anyway. */
 #include "embed/wordpiece.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,7 @@ ids_add(struct wordpiece_ids *ids, uint32_t id)
 static void
 token_add(struct encoder *e, uint32_t id)
 {
+    assert(e->out); /* the normaliser alone gives no tokens */
     if (e->full)
         return;
     if (e->room == 0) {

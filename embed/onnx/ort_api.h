@@ -90,6 +90,7 @@ struct ort_api_base {
     X(add_config, 130, struct ort_status *, (struct ort_session_options * options, const char *key, const char *value))
 
 struct ort_api {
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): types */
 #define ORT_MEMBER(member, index, result, parameters) result(*member) parameters;
     ORT_FUNCTIONS(ORT_MEMBER)
 #undef ORT_MEMBER

@@ -67,6 +67,7 @@ bind_api(void *library, const char *name, struct ort_api *ret_api, struct err *e
         hint_install(err);
         return RC_INVALID;
     }
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): types */
 #define ORT_BIND(member, index, result, parameters) ret_api->member = (result(*) parameters)table[index];
     ORT_FUNCTIONS(ORT_BIND)
 #undef ORT_BIND

@@ -321,17 +321,14 @@ onnx_embed(void *state, const struct text *texts, size_t count, size_t dimension
     struct onnx_job job = {.onnx = onnx, .vectors = vectors, .results = results, .cancel = cancel};
     struct tokenized *tokenized = arena_array(arena, count, sizeof *tokenized);
     size_t kept = 0;
-    enum rc rc = RC_OK;
+    enum rc rc;
 
     if (dimensions != onnx->dimensions) {
         ret_outcome->failure = REQUEST_HALT;
         return err_set(err, RC_HALT, ERR_PROVIDER, "the model in %s has %zu dimensions, not %zu", onnx->options->path,
                        onnx->dimensions, dimensions);
     }
-    if (!tokenized)
-        rc = err_memory(err);
-    if (rc == RC_OK)
-        rc = tokenize(session, texts, count, results, tokenized, &kept, arena, err);
+    rc = tokenized ? tokenize(session, texts, count, results, tokenized, &kept, arena, err) : err_memory(err);
     if (rc == RC_OK && kept > 0) {
         qsort(tokenized, kept, sizeof *tokenized, compare_tokenized);
         rc = run_texts(session, tokenized, kept, &job, arena, err);

@@ -1,5 +1,5 @@
 #include <criterion/criterion.h>
-#include <errno.h>
+#include <dirent.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -238,9 +238,18 @@ link_scratch(const char *model, const char *name)
 static void
 remove_scratch(void)
 {
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", scratch);
-    cr_assert_eq(system(command), 0);
+    DIR *dir = opendir(scratch);
+    const struct dirent *entry;
+    char path[512];
+
+    cr_assert_not_null(dir);
+    while ((entry = readdir(dir))) {
+        snprintf(path, sizeof path, "%s/%s", scratch, entry->d_name);
+        if (entry->d_name[0] != '.')
+            cr_assert_eq(unlink(path), 0);
+    }
+    closedir(dir);
+    cr_assert_eq(rmdir(scratch), 0);
 }
 
 static void
