@@ -283,6 +283,26 @@ BEGIN
     'version', (SELECT version FROM reembed.collection WHERE collection = m.collection)) || coalesce(p_detail, '{}'));
 END $$;
 
+-- Takes a migration away that never started: nothing was captured or embedded for it, so its file may still be corrected
+-- (a model that gives other dimensions is found out only after it was created).
+CREATE FUNCTION reembed.discard_planned(m reembed.migration) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE s reembed.space;
+BEGIN
+  DELETE FROM reembed.migration WHERE number = m.number;
+  UPDATE reembed.collection c SET query_space = NULL WHERE c.collection = m.collection AND c.flipped_at IS NULL
+     AND NOT EXISTS (SELECT 1 FROM reembed.migration o WHERE o.collection = c.collection);
+  IF FOUND THEN EXECUTE format('DROP VIEW IF EXISTS reembed_data.%I', reembed.object_name(m.collection, '_current')); END IF;
+  -- a space that an earlier migration filled or left stays
+  FOR s IN SELECT * FROM reembed.space x WHERE x.space_id IN (m.target_space, m.source_space)
+     AND NOT EXISTS (SELECT 1 FROM reembed.migration o WHERE x.space_id IN (o.target_space, o.source_space))
+     AND NOT EXISTS (SELECT 1 FROM reembed.collection c WHERE c.query_space = x.space_id) LOOP
+    DELETE FROM reembed.space WHERE space_id = s.space_id;
+    IF s.side THEN EXECUTE format('DROP TABLE IF EXISTS %s', s.table_name); END IF;
+  END LOOP;
+  PERFORM reembed.record_event(m.migration_id, 'discard', jsonb_build_object('from', m.state, 'config', m.config));
+END $$;
+
 -- Creates the migration `planned`, with its collection, spaces, change log and side table; on an existing id it takes
 -- over the settings that may change and refuses the others by name. Returns the state as JSON.
 -- Runs with the caller's rights and search_path: the names in the file are meant as the caller would write them.
@@ -310,6 +330,10 @@ BEGIN
       WHERE a.value IS DISTINCT FROM reembed.what_is_migrated(known.config)->a.key
       UNION
       SELECT key FROM jsonb_each(reembed.what_is_migrated(known.config)) b WHERE NOT reembed.what_is_migrated(p_config) ? b.key) x;
+    IF differing IS NOT NULL AND known.state = 'planned' THEN
+      PERFORM reembed.discard_planned(known);
+      RETURN reembed.create_migration(p_id, p_config, p_source_kept);
+    END IF;
     IF differing IS NOT NULL THEN
       PERFORM reembed.wrong_configuration(format('migration %L exists and these keys differ from it: %s', p_id, differing),
         'what is migrated can''t change under an existing id; give the file another id, or put the old values back');
