@@ -308,6 +308,14 @@ Test(plan, another_model_under_the_same_name_ends_with_the_providers_code)
     expect_check("provider", false, "another model");
 }
 
+/* Installing the schema pins the search path of its transaction. */
+Test(plan, names_in_the_file_are_meant_as_the_caller_would_write_them)
+{
+    lab_write_file("\"documents\": { \"table\": \"public.docs\"", "\"documents\": { \"table\": \"docs\"");
+    cr_assert_eq(lab_plan(false), EXIT_DONE, "%s", lab_err.message);
+    expect_check("documents", true, "public.docs");
+}
+
 Test(plan, a_broken_file_gives_no_report)
 {
     lab_write_file("\"limits\"", "\"limitz\"");
