@@ -61,7 +61,6 @@ read_reply(const struct reply_shape *shape, size_t count, const uint8_t *data, s
             abort();
         if (ret_outcome->verdict == REPLY_VECTORS && result->status != TEXT_EMBEDDED && result->detail == NULL)
             abort();
-        result->detail = NULL;
     }
     free(reply);
     arena_free(arena);
@@ -86,8 +85,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_reply(&shape, count, data + 3, size - 3, data[2] | 1, &cut);
     if (whole.verdict != cut.verdict)
         abort();
-    if (whole.verdict == REPLY_VECTORS && (memcmp(whole.vectors, cut.vectors, sizeof whole.vectors) != 0 ||
-                                           memcmp(whole.results, cut.results, sizeof whole.results) != 0))
+    if (whole.verdict == REPLY_VECTORS && memcmp(whole.vectors, cut.vectors, sizeof whole.vectors) != 0)
         abort();
+    for (size_t i = 0; whole.verdict == REPLY_VECTORS && i < count; i++)
+        if (whole.results[i].status != cut.results[i].status)
+            abort();
     return 0;
 }
