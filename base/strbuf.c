@@ -102,13 +102,30 @@ strbuf_printf(struct strbuf *buf, const char *format, ...)
     buf->length += (size_t)length;
 }
 
+/* Characters that stand for themselves; most of any text is runs of them. */
+static size_t
+plain_run(const char *bytes, size_t length)
+{
+    size_t at = 0;
+
+    while (at < length && (unsigned char)bytes[at] >= 0x20 && (unsigned char)bytes[at] < 0x7f && bytes[at] != '"' &&
+           bytes[at] != '\\')
+        at++;
+    return at;
+}
+
 void
 strbuf_json(struct strbuf *buf, const char *bytes, size_t length)
 {
     strbuf_putc(buf, '"');
     for (size_t at = 0; at < length && !buf->failed;) {
         char escaped[ESCAPE_MAX];
-        size_t taken = 0;
+        size_t taken = plain_run(bytes + at, length - at);
+        if (taken > 0) {
+            strbuf_add(buf, bytes + at, taken);
+            at += taken;
+            continue;
+        }
         size_t size = escape_json(bytes + at, length - at, escaped, &taken);
         strbuf_add(buf, escaped, size);
         at += taken;
