@@ -53,7 +53,6 @@ next_in_progress(const struct output *out, const cJSON *status, const char *id)
 static void
 next_completed(const struct output *out, const cJSON *status, const cJSON *more, const char *id)
 {
-    char left[FORMAT_SIZE];
     double window_left = json_number(more, "window_left", -1);
 
     if (json_number(status, "failed", 0) > 0)
@@ -61,9 +60,7 @@ next_completed(const struct output *out, const cJSON *status, const cJSON *more,
     else if (json_true(more, "finalized"))
         output_next(out, "nothing; it is over");
     else if (window_left > 0)
-        output_next(out,
-                    "look at the results for another %s; back: reembed rollback %s, done: reembed finalize %s --now",
-                    format_duration(window_left, left), id, id);
+        output_next(out, "bad results: reembed rollback %s; good ones: reembed finalize %s --now", id, id);
     else
         output_next(out, "the rollback window is over; end it: reembed finalize %s", id);
 }

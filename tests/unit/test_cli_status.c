@@ -129,7 +129,7 @@ Test(cli_status, the_next_step_follows_the_state)
     next_is("{\"state\":\"rolled_back\"}", "{\"finalized\":false}", "reembed cutover docs-a-to-b");
     next_is("{\"state\":\"rolled_back\"}", "{\"finalized\":true}", "nothing; it is over");
     next_is("{\"state\":\"completed\",\"failed\":0}", "{\"window_left\":3600}",
-            "look at the results for another 1 h 0 min; back: reembed rollback docs-a-to-b");
+            "bad results: reembed rollback docs-a-to-b; good ones: reembed finalize docs-a-to-b --now");
     next_is("{\"state\":\"completed\",\"failed\":0}", "{\"window_left\":-1}", "reembed finalize docs-a-to-b");
     next_is("{\"state\":\"completed\",\"failed\":0}", "{\"finalized\":true}", "nothing; it is over");
     next_is("{\"state\":\"completed\"}", "{}", "reembed failures docs-a-to-b");
