@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make the demo's collection: the table docs as an application would have it, before it has heard of reembed.
 
-  load.py [--documents N] [--lists DIR]
+  load.py [--documents N] [--lists DIR] [--progress FD]
 
 The database is that of REEMBED_DATABASE_URL. Does nothing where the table is there already.
 """
@@ -33,13 +33,18 @@ CREATE TABLE demo (                   -- what the demo remembers about itself
 """
 
 
-def show(text, end=""):
-    """Progress: one line that is written over, and only where somebody is looking."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K  {text}", end=end, file=sys.stderr, flush=True)
+class Progress:
+    """One line that is written over again, and only where somebody is looking."""
+
+    def __init__(self, descriptor):
+        self.file = open(descriptor, "w", closefd=False) if descriptor and os.isatty(descriptor) else None
+
+    def show(self, text):
+        if self.file:
+            print(f"\r\033[K  documents   {text} …", end="", file=self.file, flush=True)
 
 
-def load(connection, documents, upcoming):
+def load(connection, documents, upcoming, progress):
     with connection.cursor() as cursor, model.Model(model.OLD) as old:
         cursor.execute(TABLES)
         vectors = old.embed_all([one.body for one in documents])
@@ -47,11 +52,11 @@ def load(connection, documents, upcoming):
             for number, (one, vector) in enumerate(zip(documents, vectors), 1):
                 copy.write_row((one.package, one.query, one.body, vector))
                 if number % 50 == 0:
-                    show(f"embedding with the old model: {number:,} of {len(documents):,}")
-        show("")
+                    progress.show(f"{number:,} of {len(documents):,} embedded by the old model")
         with cursor.copy("COPY upcoming (package, synopsis, body) FROM STDIN") as copy:
             for one in upcoming:
                 copy.write_row((one.package, one.query, one.body))
+        progress.show("building the index on them")
         cursor.execute("CREATE INDEX docs_embedding ON docs USING hnsw (embedding vector_cosine_ops)")
 
 
@@ -60,16 +65,18 @@ def main():
     parser.add_argument("--documents", type=int, default=3000, metavar="N", help="documents to load (3000)")
     parser.add_argument("--lists", default="/tmp/reembed-demo-lists", metavar="DIR",
                         help="where apt may put package lists, should the machine's own hold no descriptions")
+    parser.add_argument("--progress", type=int, default=2, metavar="FD", help="descriptor of a terminal to show it on (2)")
     args = parser.parse_args()
+    progress = Progress(args.progress)
     with psycopg.connect(os.environ["REEMBED_DATABASE_URL"]) as connection:
         if connection.execute("SELECT to_regclass('docs')").fetchone()[0]:
             print("{:,} descriptions are there already".format(*connection.execute("SELECT count(*) FROM docs").fetchone()))
             return
-        show("reading descriptions")
+        progress.show("reading package descriptions")
         spare = max(100, args.documents // 4)
         found, place = descriptions.find(args.documents + spare, args.lists)
         count = min(args.documents, len(found) * 4 // 5)
-        load(connection, found[:count], found[count:count + spare])
+        load(connection, found[:count], found[count:count + spare], progress)
         connection.execute("INSERT INTO demo VALUES ('loaded', jsonb_build_object('documents', %s::int, 'place', %s::text))",
                            (count, place))
         connection.commit()
