@@ -137,6 +137,7 @@ CREATE TABLE reembed.failure (
   last_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (migration, space_id, doc_id)
 );
+CREATE INDEX failure_ahead ON reembed.failure (migration, space_id) WHERE ahead;
 
 CREATE TABLE reembed.event (
   number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

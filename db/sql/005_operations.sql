@@ -218,7 +218,8 @@ BEGIN
     WHERE NOT EXISTS (SELECT 1 FROM %7$s t WHERE t.doc_id = d.id AND t.content_hash = d.h)
     ORDER BY d.id
     ON CONFLICT (migration, space_id, doc_id) DO UPDATE
-       SET kind = 'skipped', reason = 'manual_skip', detail = excluded.detail, content_hash = NULL, retrying = false, last_at = now()$q$,
+       SET kind = 'skipped', reason = 'manual_skip', detail = excluded.detail, content_hash = NULL, retrying = false, last_at = now(),
+           ahead = excluded.ahead AND NOT f.seen$q$,
     c.docs_table, c.id_column, c.docs_alias, c.content, c.filter, c.id_type, s.table_name)
     USING m.number, m.target_space, skip.doc_ids, skip.reason, m.bound, m.cut_upto, m.cut_done;
   GET DIAGNOSTICS n = ROW_COUNT;

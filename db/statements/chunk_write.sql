@@ -31,5 +31,9 @@ failed AS (
   RETURNING 1),
 known AS (
   UPDATE reembed.failure f SET seen = true, ahead = false FROM fence
-  WHERE f.migration = $1 AND f.space_id = $21 AND f.doc_id = ANY (($22::{id_type}[])::text[]) RETURNING 1)
+  WHERE f.migration = $1 AND f.space_id = $21 AND f.doc_id = ANY (($22::{id_type}[])::text[]) RETURNING 1),
+met AS (     -- skipped ahead, then retried, and embedded here
+  UPDATE reembed.failure f SET ahead = false FROM fence
+  WHERE f.migration = $1 AND f.space_id = $21 AND f.ahead AND f.doc_id = ANY (($11::{id_type}[])::text[])
+    AND NOT f.doc_id = ANY (($14::{id_type}[])::text[]) AND NOT f.doc_id = ANY (($22::{id_type}[])::text[]) RETURNING 1)
 SELECT (SELECT count(*) FROM fence) AS fenced, (SELECT count(*) FROM ins) AS written
