@@ -17,6 +17,7 @@
 
 #define LOOK_MS                 200
 #define INDEX_SECS_A_DOCUMENT   0.0006  /* HNSW, m 16, 384 dimensions, one core */
+#define MEASURE_AGAIN_MS 1000          /* or twenty times as long as it took, while a flip waits for changes */
 #define MEASURE_SECS_A_DOCUMENT 0.00001 /* an exact walk over 1 kB documents */
 
 struct stand {
@@ -37,6 +38,7 @@ struct finisher {
     struct db *db;
     int64_t claimed_ms;
     int64_t measured_ms; /* of the last exact measurement for the gate; 0: never */
+    int64_t measure_took_ms;
     int64_t swept_ms;
     int64_t sweep_from; /* highest number in the change log when the last sweep began */
     bool swept;         /* the last sweep noted nothing; its changes may still wait */
@@ -192,12 +194,14 @@ sweep_until_clean(struct finisher *f, struct err *err)
     enum rc rc;
 
     for (int round = 0; !run_stopping(f->run); round++) {
+        int64_t began_ms = clock_now_ms();
         if ((rc = highest_change(f, &f->sweep_from, err)) != RC_OK)
             return rc;
         rc = sweep(f->db, f->run->migration, true, exec_for_sweep, still_mine, f, &counts, err);
         if (rc != RC_OK)
             return rc;
         f->measured_ms = clock_now_ms();
+        f->measure_took_ms = f->measured_ms - began_ms;
         if (counts.noted > 0)
             log_event(LOG_INFO, "the sweep found documents to repair", LF_INT("documents", counts.noted),
                       LF_INT("orphaned", counts.orphaned), LF_INT("round", round + 1));
@@ -285,7 +289,8 @@ others_hold(struct finisher *f, bool *ret_hold, struct err *err)
     return rc;
 }
 
-/* Everything is done but the flip. Waits for a gate that holds by itself in time; ends the run for the others. */
+/* Everything is done but the flip. Waits for gates that hold by themselves in time: those that only changes which are
+ * still to be embedded hold back. Ends the run for the others. */
 static enum rc
 report_blocked(struct finisher *f, struct err *err)
 {
@@ -296,7 +301,9 @@ report_blocked(struct finisher *f, struct err *err)
     params_add_text(&params, f->run->migration->id);
     rc = exec(f, sql_gates_blocking, &params, &result, err);
     params_clear(&params);
-    if (rc == RC_OK && !result_is_null(result, 0, "text") && !result_bool(result, 0, "passing")) {
+    if (rc == RC_OK && !result_is_null(result, 0, "text") && result_bool(result, 0, "passing")) {
+        run_note(f->run, "the flip waits for changes that are still to be embedded");
+    } else if (rc == RC_OK && !result_is_null(result, 0, "text")) {
         struct err why;
         err_set(&why, RC_REFUSED, ERR_GATE, "only the flip is left, and it is held back by %s",
                 result_string(result, 0, "text"));
@@ -306,6 +313,15 @@ report_blocked(struct finisher *f, struct err *err)
     }
     PQclear(result);
     return rc;
+}
+
+/* The exact figures of the gate are so old that changes may have made another one of them. */
+static bool
+measured_long_ago(const struct finisher *f)
+{
+    int64_t patience = 20 * f->measure_took_ms;
+
+    return clock_now_ms() - f->measured_ms > (patience < MEASURE_AGAIN_MS ? MEASURE_AGAIN_MS : patience);
 }
 
 /* The backfill will be over before something that takes so long for each document would be. */
@@ -333,7 +349,7 @@ step(struct finisher *f, const struct stand *stand, struct err *err)
         f->claimed_ms = 0;
         return rc == RC_AGAIN ? RC_OK : rc;
     }
-    if (stand->backfilled && (!stand->sweep_clean || (!flipped && clock_now_ms() - f->measured_ms > 30000))) {
+    if (stand->backfilled && (!stand->sweep_clean || (!flipped && measured_long_ago(f)))) {
         atomic_store(&f->run->drain_allowed, true);
         if ((rc = enter_stage(f, "verify", err)) != RC_OK || (rc = sweep_until_clean(f, err)) != RC_OK)
             return rc;
