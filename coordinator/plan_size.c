@@ -107,8 +107,10 @@ hnsw_bytes(const struct migration_target *target, double *ret_used)
     size_t neighbors = align8(HNSW_NEIGHBORS + 2 * m * HNSW_TID + m * HNSW_TID / (m - 1));
     size_t both = element + neighbors + LINE_POINTER;
 
+    size_t on_a_page = INDEX_ROOM / (both + LINE_POINTER);
+
     *ret_used = (double)(both + LINE_POINTER);
-    return both + LINE_POINTER <= INDEX_ROOM ? (double)PAGE / (double)(INDEX_ROOM / (both + LINE_POINTER)) : 2.0 * PAGE;
+    return on_a_page > 0 ? (double)PAGE / (double)on_a_page : 2.0 * PAGE;
 }
 
 /* What maintenance_work_mem must hold so that the graph is built in memory. */
