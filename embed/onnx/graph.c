@@ -47,15 +47,13 @@ create_session(struct graph *graph, const struct graph_options *wanted, struct e
     struct ort_status *status;
     enum rc rc = RC_OK;
 
-    /* Without memory patterns, which are kept for each shape and gain
-     * nothing where shapes vary; without denormals, which are slow and below any tolerance. */
+    /* Memory patterns are kept for each shape and gain nothing where shapes vary. */
     if ((status = api->create_env(ORT_LOG_FATAL, "reembed", &graph->env)) ||
         (status = api->create_cpu_memory(ORT_DEVICE_ALLOCATOR, ORT_MEMORY_DEFAULT, &graph->memory)) ||
         (status = api->create_session_options(&options)) || (status = api->set_log_severity(options, ORT_LOG_FATAL)) ||
         (status = api->set_optimization(options, ORT_OPTIMIZE_ALL)) ||
         (status = api->set_intra_threads(options, threads)) || (status = api->set_inter_threads(options, 1)) ||
         (status = api->disable_mem_pattern(options)) ||
-        (status = api->add_config(options, "session.set_denormal_as_zero", "1")) ||
         (status = api->create_session(graph->env, wanted->path, options, &graph->session))) {
         rc = ort_failed(graph, status, RC_INVALID, "ONNX Runtime cannot load", wanted->path, err);
         err_hint(err, "the file may be broken or cut short, or made for a newer ONNX Runtime than %s: fetch it again",

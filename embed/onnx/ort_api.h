@@ -40,6 +40,7 @@ struct ort_api_base {
     const char *(*get_version)(void);
 };
 
+/* clang-format off */
 /* X(member, index, result, parameters) */
 #define ORT_FUNCTIONS(X)                                                                                               \
     X(error_message, 2, const char *, (const struct ort_status *status))                                               \
@@ -48,15 +49,15 @@ struct ort_api_base {
       (const struct ort_env *env, const char *path, const struct ort_session_options *options,                         \
        struct ort_session **out))                                                                                      \
     X(run, 9, struct ort_status *,                                                                                     \
-      (struct ort_session * session, const void *run_options, const char *const *input_names,                          \
+      (struct ort_session *session, const void *run_options, const char *const *input_names,                          \
        const struct ort_value *const *inputs, size_t input_count, const char *const *output_names,                     \
        size_t output_count, struct ort_value **outputs))                                                               \
-    X(create_session_options, 10, struct ort_status *, (struct ort_session_options * *out))                            \
-    X(disable_mem_pattern, 17, struct ort_status *, (struct ort_session_options * options))                            \
-    X(set_log_severity, 22, struct ort_status *, (struct ort_session_options * options, int level))                    \
-    X(set_optimization, 23, struct ort_status *, (struct ort_session_options * options, int level))                    \
-    X(set_intra_threads, 24, struct ort_status *, (struct ort_session_options * options, int threads))                 \
-    X(set_inter_threads, 25, struct ort_status *, (struct ort_session_options * options, int threads))                 \
+    X(create_session_options, 10, struct ort_status *, (struct ort_session_options **out))                            \
+    X(disable_mem_pattern, 17, struct ort_status *, (struct ort_session_options *options))                            \
+    X(set_log_severity, 22, struct ort_status *, (struct ort_session_options *options, int level))                    \
+    X(set_optimization, 23, struct ort_status *, (struct ort_session_options *options, int level))                    \
+    X(set_intra_threads, 24, struct ort_status *, (struct ort_session_options *options, int threads))                 \
+    X(set_inter_threads, 25, struct ort_status *, (struct ort_session_options *options, int threads))                 \
     X(input_count, 30, struct ort_status *, (const struct ort_session *session, size_t *out))                          \
     X(output_count, 31, struct ort_status *, (const struct ort_session *session, size_t *out))                         \
     X(input_type, 33, struct ort_status *,                                                                             \
@@ -70,24 +71,24 @@ struct ort_api_base {
     X(create_tensor, 49, struct ort_status *,                                                                          \
       (const struct ort_memory_info *memory, void *data, size_t bytes, const int64_t *shape, size_t rank, int element, \
        struct ort_value **out))                                                                                        \
-    X(tensor_data, 51, struct ort_status *, (struct ort_value * value, void **out))                                    \
+    X(tensor_data, 51, struct ort_status *, (struct ort_value *value, void **out))                                    \
     X(tensor_of_type, 55, struct ort_status *, (const struct ort_type_info *type, const struct ort_tensor_info **out)) \
     X(element_type, 60, struct ort_status *, (const struct ort_tensor_info *info, int *out))                           \
     X(rank, 61, struct ort_status *, (const struct ort_tensor_info *info, size_t *out))                                \
     X(shape, 62, struct ort_status *, (const struct ort_tensor_info *info, int64_t *out, size_t rank))                 \
     X(tensor_of_value, 65, struct ort_status *, (const struct ort_value *value, struct ort_tensor_info **out))         \
     X(create_cpu_memory, 69, struct ort_status *, (int allocator_type, int memory_type, struct ort_memory_info **out)) \
-    X(allocator_free, 76, struct ort_status *, (struct ort_allocator * allocator, void *memory))                       \
-    X(default_allocator, 78, struct ort_status *, (struct ort_allocator * *out))                                       \
-    X(release_env, 92, void, (struct ort_env * env))                                                                   \
-    X(release_status, 93, void, (struct ort_status * status))                                                          \
-    X(release_memory, 94, void, (struct ort_memory_info * memory))                                                     \
-    X(release_session, 95, void, (struct ort_session * session))                                                       \
-    X(release_value, 96, void, (struct ort_value * value))                                                             \
-    X(release_type, 98, void, (struct ort_type_info * type))                                                           \
-    X(release_tensor, 99, void, (struct ort_tensor_info * info))                                                       \
-    X(release_session_options, 100, void, (struct ort_session_options * options))                                      \
-    X(add_config, 130, struct ort_status *, (struct ort_session_options * options, const char *key, const char *value))
+    X(allocator_free, 76, struct ort_status *, (struct ort_allocator *allocator, void *memory))                       \
+    X(default_allocator, 78, struct ort_status *, (struct ort_allocator **out))                                       \
+    X(release_env, 92, void, (struct ort_env *env))                                                                   \
+    X(release_status, 93, void, (struct ort_status *status))                                                          \
+    X(release_memory, 94, void, (struct ort_memory_info *memory))                                                     \
+    X(release_session, 95, void, (struct ort_session *session))                                                       \
+    X(release_value, 96, void, (struct ort_value *value))                                                             \
+    X(release_type, 98, void, (struct ort_type_info *type))                                                           \
+    X(release_tensor, 99, void, (struct ort_tensor_info *info))                                                       \
+    X(release_session_options, 100, void, (struct ort_session_options *options))
+/* clang-format on */
 
 struct ort_api {
 /* NOLINTNEXTLINE(bugprone-macro-parentheses): types */
