@@ -68,7 +68,9 @@ render_space(struct arena *arena, struct space *space, struct template_value *va
     return (space->list = render(arena, sql_drain_list, values, err)) &&
            (space->read = render(arena, sql_plain_read, values, err)) &&
            (space->write =
-                render(arena, space->in_documents ? sql_plain_write_column : sql_plain_write_table, values, err));
+                render(arena, space->in_documents ? sql_plain_write_column : sql_plain_write_table, values, err)) &&
+           (space->truncate_expand =
+                render(arena, space->in_documents ? sql_plain_truncate_column : sql_plain_truncate_table, values, err));
 }
 
 static bool
