@@ -253,6 +253,7 @@ DECLARE
   s reembed.space;
   name text := format('reembed_data.%I', reembed.object_name(p_collection, '_current'));
   definition text;
+  rights text[];
 BEGIN
   SELECT sp.* INTO s FROM reembed.collection c JOIN reembed.space sp ON sp.space_id = c.query_space WHERE c.collection = p_collection;
   IF NOT FOUND THEN RETURN; END IF;
@@ -261,17 +262,33 @@ BEGIN
   BEGIN
     EXECUTE format('CREATE OR REPLACE VIEW %s AS %s', name, definition);
   EXCEPTION WHEN invalid_table_definition THEN      -- vector to halfvec or back: the column's type changes
+    SELECT coalesce(array_agg(format('GRANT %s ON %s TO %s%s', a.privilege_type, name,
+             CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+             CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)), '{}') INTO rights
+      FROM pg_class k, aclexplode(k.relacl) a WHERE k.oid = to_regclass(name) AND a.grantee <> k.relowner;
     EXECUTE format('DROP VIEW %s', name);
     EXECUTE format('CREATE VIEW %s AS %s', name, definition);
+    FOREACH definition IN ARRAY rights LOOP
+      EXECUTE definition;
+    END LOOP;
   END;
   PERFORM reembed.grant_to_readers(name);
 END $$;
+
+-- How long an operation may ask for a lock: as the session says, else as the migration does. Readers queue up behind a
+-- lock that is waited for, so it is never asked for without an end.
+CREATE FUNCTION reembed.lock_timeout(m reembed.migration) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN current_setting('lock_timeout') <> '0' THEN current_setting('lock_timeout')
+              ELSE coalesce((m.config#>>'{database,lock_timeout_secs}')::numeric * 1000, 2000)::bigint || 'ms' END
+$$;
 
 -- Routes queries to a space: one row update and the stable view, in the caller's transaction.
 CREATE FUNCTION reembed.route_to(m reembed.migration, p_space bigint, p_event text, p_detail jsonb DEFAULT '{}') RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE forward boolean := p_space = m.target_space;
 BEGIN
+  PERFORM set_config('lock_timeout', reembed.lock_timeout(m), true);     -- until this function returns
   UPDATE reembed.collection SET query_space = p_space, version = version + 1,
          flipped_at = CASE WHEN forward THEN clock_timestamp() END
    WHERE collection = m.collection;

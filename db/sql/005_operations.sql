@@ -76,14 +76,22 @@ BEGIN
   RETURN reembed.state_json(cutover.id);
 END $$;
 
--- The automatic flip: the same, but the approval gate counts too. Returns true when queries go to the target.
+-- The automatic flip: the same, but the approval gate counts too. Returns true when queries go to the target; a gate
+-- that does not hold is no error here.
 CREATE FUNCTION reembed.try_cutover(p_id text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE m reembed.migration := reembed.lock_migration(p_id);
+DECLARE
+  m reembed.migration := reembed.lock_migration(p_id);
+  x record;
 BEGIN
   IF m.flipped_at IS NOT NULL THEN RETURN true; END IF;
-  IF m.state <> 'in_progress' OR EXISTS (SELECT 1 FROM reembed.gates g WHERE g.migration_id = p_id AND NOT g.holds) THEN
+  IF m.state <> 'in_progress' OR NOT m.counted OR EXISTS (SELECT 1 FROM reembed.gates g WHERE g.migration_id = p_id AND NOT g.holds) THEN
     RETURN false;
+  END IF;
+  IF m.measured_at IS NULL OR m.measured_at < clock_timestamp() - interval '1 minute' THEN
+    SELECT * INTO x FROM reembed.measure(p_id);
+    PERFORM reembed.record_coverage(p_id, x.eligible, x.current, x.excused);
+    IF EXISTS (SELECT 1 FROM reembed.gates g WHERE g.migration_id = p_id AND NOT g.holds) THEN RETURN false; END IF;
   END IF;
   PERFORM reembed.cutover(p_id, false);
   RETURN true;
@@ -127,7 +135,7 @@ BEGIN
     PERFORM reembed.refuse(m.state, 'finalized', format('the rollback window is open until %s; to end it at once: reembed finalize %s --now',
       to_char(m.window_ends_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), m.migration_id));
   END IF;
-  PERFORM set_config('lock_timeout', '5s', true);
+  PERFORM set_config('lock_timeout', reembed.lock_timeout(m), true);
   IF m.finalized_at IS NULL THEN
     UPDATE reembed.migration SET finalized_at = clock_timestamp(), window_ends_at = least(window_ends_at, clock_timestamp()),
            updated_at = clock_timestamp() WHERE number = m.number;
