@@ -131,7 +131,7 @@ BEGIN
   RETURN jsonb_build_object(m.state, CASE m.state
     WHEN 'paused' THEN counts || jsonb_build_object('reason', m.reason)
     WHEN 'failed' THEN counts || jsonb_build_object('error', m.error)
-    WHEN 'completed' THEN counts || jsonb_build_object('duration_secs', extract(epoch FROM m.completed_at - m.started_at))
+    WHEN 'completed' THEN counts - 'total' || jsonb_build_object('duration_secs', extract(epoch FROM m.completed_at - m.started_at)::float8)
     ELSE counts END);
 END $$;
 
