@@ -433,7 +433,10 @@ BEGIN
       PERFORM reembed.wrong_configuration(format('target.table: %s exists and was not made by reembed', target_table),
         'leave target.table out for a side table of its own, or name one that does not exist yet');
     END IF;
-    DELETE FROM reembed.space WHERE table_name = target_table;      -- its table was dropped
+    -- its table was dropped by hand
+    UPDATE reembed.migration SET target_space = NULL WHERE target_space IN (SELECT space_id FROM reembed.space WHERE table_name = target_table);
+    UPDATE reembed.migration SET source_space = NULL WHERE source_space IN (SELECT space_id FROM reembed.space WHERE table_name = target_table);
+    DELETE FROM reembed.space WHERE table_name = target_table;
     EXECUTE format('CREATE TABLE %s (doc_id %s%s PRIMARY KEY, read_token bigint NOT NULL, content_hash uuid, embedding %s.%s(%s), CHECK ((content_hash IS NULL) = (embedding IS NULL)))',
       target_table, c.id_type, c.id_collation, reembed.vector_schema(), t->>'type', (t->>'dimensions')::int);
     -- tombstones are found without a scan

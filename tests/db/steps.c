@@ -16,7 +16,7 @@ enum { DIMENSIONS = 4, CHUNK = 100, BATCH = 40, WINDOW = 250, PASSES = 1000, CON
 /* --- the statements of a migration --- */
 
 static const char *
-template_of(enum statement statement, bool in_documents)
+template_of(enum statement statement, bool side, bool in_documents)
 {
     switch (statement) {
     case CHUNK_CUT:
@@ -50,7 +50,7 @@ template_of(enum statement statement, bool in_documents)
     case TRUNCATE_KICK:
         return sql_truncate_kick;
     case TRUNCATE_EXPAND:
-        return sql_truncate_expand;
+        return side ? sql_truncate_expand : in_documents ? sql_plain_truncate_column : sql_plain_truncate_table;
     case PURGE:
         return sql_purge;
     case SWEEP_BOUND:
@@ -75,9 +75,10 @@ render(struct worker *worker, const struct template_value *values, int space, bo
 {
     struct err err = ERR_INIT;
     for (int i = 0; i < STATEMENTS; i++) {
-        if (is_plain((enum statement)i) == worker->spaces[space].side)
+        bool side = worker->spaces[space].side;
+        if (side && is_plain((enum statement)i))
             continue;
-        char *text = mutant_apply(mutant, (enum statement)i, template_of((enum statement)i, in_documents));
+        char *text = mutant_apply(mutant, (enum statement)i, template_of((enum statement)i, side, in_documents));
         if (text == NULL)
             lab_fail("mutant '%s' does not apply to its statement any more", mutant->name);
         if (template_render(text, values, VALUES, &worker->sql[i][space], &err) != RC_OK)
@@ -714,8 +715,7 @@ drain(struct worker *worker, int space)
         }
         if (changes.truncated) {
             truncate_kick(worker);
-            if (worker->spaces[space].side)
-                truncate_expand(worker, space, &drainer, &changes);
+            truncate_expand(worker, space, &drainer, &changes);
         }
         drain_read(worker, space, &changes, &reading);
         met += reading.count;
