@@ -16,8 +16,8 @@ wait_for_room(struct run *run)
 {
     size_t most = (run->threads * 2 + 2) * run->batch_size;
 
-    if (most < 3 * WINDOW)
-        most = 3 * WINDOW;
+    if (most < 6 * WINDOW)
+        most = 6 * WINDOW;
     pthread_mutex_lock(&run->mutex);
     while (!run_stopping(run) && run->read_documents > 0 &&
            (run->read_documents + run->batch_size > most || run->read_bytes > MAX_READ_BYTES))
