@@ -192,8 +192,11 @@ measure(const struct plan *plan, int latency)
     unsigned port;
 
     pid_t server = start_server(plan, latency, &port);
-    if (server < 0 || lanes == NULL || threads == NULL)
+    if (server < 0 || lanes == NULL || threads == NULL) {
+        free(lanes);
+        free(threads);
         return 1;
+    }
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%u%s", port,
                    strcmp(plan->dialect, "gemini") == 0   ? "/v1beta"
                    : strcmp(plan->dialect, "openai") == 0 ? "/v1"
@@ -266,7 +269,8 @@ help(void)
 static bool
 read_latencies(struct plan *plan, const char *text)
 {
-    for (plan->latency_count = 0; plan->latency_count < LATENCIES_MAX; text++) {
+    plan->latency_count = 0;
+    for (; text != NULL && plan->latency_count < LATENCIES_MAX; text++) {
         char *end;
         long value = strtol(text, &end, 10);
         if (end == text || value < 0 || value > 60000)
@@ -307,7 +311,7 @@ main(int argc, char **argv)
         int number = optarg != NULL ? (int)strtol(optarg, NULL, 10) : 0;
         switch (option) {
         case 's':
-            plan.seconds = strtod(optarg, NULL);
+            plan.seconds = optarg != NULL ? strtod(optarg, NULL) : 0;
             break;
         case 't':
             plan.threads = number;

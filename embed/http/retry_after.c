@@ -174,7 +174,7 @@ retry_after_header(struct retry_after *retry, const char *line, size_t length)
     memcpy(value, start, (size_t)(end - start));
     value[end - start] = '\0';
 
-    double number;
+    double number = 0;
     bool plain = decimal(value, strlen(value), &number) == strlen(value);
 
     if (strcasecmp(name, "date") == 0) {

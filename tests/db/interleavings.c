@@ -142,7 +142,7 @@ reader_writes(struct reader *reader)
 
 /* --- tokens --- */
 
-CASE(an_edit_while_the_reader_is_out, MUTANT_NO_TOKEN_GUARD)
+CASE(an_edit_while_the_reader_is_out, mutant_no_token_guard)
 {
     struct reader reader;
     reader_reads(&reader, LEASE_MS);
@@ -158,7 +158,7 @@ insert_current_vector(void)
     sql_run(lab, "insert into " TABLE " values (1, 0, md5('A1')::uuid, oracle.vector_of('A1'))");
 }
 
-CASE(there_and_back_again_while_the_reader_is_out, MUTANT_SAME_LEAVES_TOKEN)
+CASE(there_and_back_again_while_the_reader_is_out, mutant_same_leaves_token)
 {
     struct reader reader;
     insert_current_vector();
@@ -170,7 +170,7 @@ CASE(there_and_back_again_while_the_reader_is_out, MUTANT_SAME_LEAVES_TOKEN)
     return bad();
 }
 
-CASE(the_row_changes_between_the_drainers_read_and_its_raise, MUTANT_SAME_SETTLES_ALL)
+CASE(the_row_changes_between_the_drainers_read_and_its_raise, mutant_same_settles_all)
 {
     struct reader reader;
     struct pass pass;
@@ -186,7 +186,7 @@ CASE(the_row_changes_between_the_drainers_read_and_its_raise, MUTANT_SAME_SETTLE
     return bad();
 }
 
-CASE(the_drainer_draws_its_token_after_its_list, MUTANT_LIST_WITHOUT_TOKEN)
+CASE(the_drainer_draws_its_token_after_its_list, mutant_list_without_token)
 {
     struct reader reader;
     struct pass pass;
@@ -203,7 +203,7 @@ CASE(the_drainer_draws_its_token_after_its_list, MUTANT_LIST_WITHOUT_TOKEN)
 
 /* --- tombstones --- */
 
-CASE(a_delete_while_the_reader_is_out, MUTANT_NO_TOMBSTONE)
+CASE(a_delete_while_the_reader_is_out, mutant_no_tombstone)
 {
     struct reader reader;
     reader_reads(&reader, LEASE_MS);
@@ -213,7 +213,7 @@ CASE(a_delete_while_the_reader_is_out, MUTANT_NO_TOMBSTONE)
     return bad();
 }
 
-CASE(a_purge_while_a_lease_has_run_out_but_its_owner_still_writes, MUTANT_PURGE_BY_CLOCK)
+CASE(a_purge_while_a_lease_has_run_out_but_its_owner_still_writes, mutant_purge_by_clock)
 {
     struct reader reader;
     struct pass pass;
@@ -258,7 +258,7 @@ counted_too_often(void)
     return sql_int(lab, "select processed from reembed.progress") - 4;
 }
 
-CASE(two_readers_of_one_chunk, MUTANT_NO_FENCE)
+CASE(two_readers_of_one_chunk, mutant_no_fence)
 {
     struct reader slow, quick;
     reader_reads(&slow, EXPIRED_MS);
@@ -268,7 +268,7 @@ CASE(two_readers_of_one_chunk, MUTANT_NO_FENCE)
     return counted_too_often();
 }
 
-CASE(a_commit_whose_answer_was_lost_is_sent_again, MUTANT_CURSOR_NOT_CHECKED)
+CASE(a_commit_whose_answer_was_lost_is_sent_again, mutant_cursor_not_checked)
 {
     struct lease lease, again;
     struct reading reading;
@@ -328,7 +328,7 @@ Test(interleavings, a_claim_that_is_under_way_fences_the_owner_before)
 }
 
 /* A drainer that was taken over: its counters and its vectors are refused. */
-CASE(two_drainers_of_one_space, MUTANT_NO_DRAIN_FENCE)
+CASE(two_drainers_of_one_space, mutant_no_drain_fence)
 {
     struct pass slow, quick;
     write_document(1, "B1");
@@ -357,7 +357,7 @@ Test(interleavings, a_drainers_lease_is_not_shared)
 
 /* --- the log --- */
 
-CASE(a_smaller_number_becomes_visible_later, MUTANT_SETTLES_UP_TO_LAST)
+CASE(a_smaller_number_becomes_visible_later, mutant_settles_up_to_last)
 {
     struct pass pass;
     struct err err = ERR_INIT;
@@ -375,7 +375,7 @@ CASE(a_smaller_number_becomes_visible_later, MUTANT_SETTLES_UP_TO_LAST)
     return bad();
 }
 
-CASE(a_truncate_while_the_reader_is_out, MUTANT_NO_KICK)
+CASE(a_truncate_while_the_reader_is_out, mutant_no_kick)
 {
     struct reader reader;
     struct pass pass;

@@ -102,8 +102,8 @@ int64_t purge(struct worker *worker, const struct drainer *drainer, int limit);
 
 /* --- as a run does it --- */
 
-/* Works until `documents` more have been written, or nothing is left. In chunks of 100 and batches of 100. */
-int64_t backfill(struct worker *worker, int64_t documents);
+/* Works until `wanted` more have been written, or nothing is left. In chunks of 100 and batches of 100. */
+int64_t backfill(struct worker *worker, int64_t wanted);
 /* The change log of a space until it is empty. Returns the number of documents met. */
 int64_t drain(struct worker *worker, int space);
 /* The exact sweep over everything: records the coverage and returns how many repairs were noted. */

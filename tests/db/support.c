@@ -42,7 +42,7 @@ lab_fail(const char *format, ...)
 
 /* --- texts --- */
 
-static char *
+static __attribute__((format(printf, 1, 0))) char *
 vprint(const char *format, va_list args)
 {
     char *text = NULL;

@@ -5,7 +5,7 @@
 
 #include "tests/db/support.h"
 
-const struct mutant MUTANT_NO_FENCE = {
+const struct mutant mutant_no_fence = {
     .name = "the write does not ask whose lease it is",
     .rule = "fence, vectors, counters and cursor are one statement",
     .statement = CHUNK_WRITE,
@@ -16,7 +16,7 @@ const struct mutant MUTANT_NO_FENCE = {
           "NULL OR true)",
 };
 
-const struct mutant MUTANT_CURSOR_NOT_CHECKED = {
+const struct mutant mutant_cursor_not_checked = {
     .name = "the write does not ask where the cursor was",
     .rule = "a commit that is repeated must fail",
     .statement = CHUNK_WRITE,
@@ -24,7 +24,7 @@ const struct mutant MUTANT_CURSOR_NOT_CHECKED = {
     .to = "AND ($5::{id_type} IS NULL OR true)",
 };
 
-const struct mutant MUTANT_NO_TOKEN_GUARD = {
+const struct mutant mutant_no_token_guard = {
     .name = "the chunk's write takes the place of whatever is there",
     .rule = "the newer read wins",
     .statement = CHUNK_WRITE,
@@ -32,7 +32,7 @@ const struct mutant MUTANT_NO_TOKEN_GUARD = {
     .to = "WHERE true",
 };
 
-const struct mutant MUTANT_NO_DRAIN_FENCE = {
+const struct mutant mutant_no_drain_fence = {
     .name = "the drainer does not ask whose lease it is",
     .rule = "one drainer a space",
     .statement = DRAIN_WRITE,
@@ -40,7 +40,7 @@ const struct mutant MUTANT_NO_DRAIN_FENCE = {
     .to = "WHERE space_id = $1 AND $2::uuid IS NOT NULL AND $3::bigint IS NOT NULL RETURNING 1),\nw AS",
 };
 
-const struct mutant MUTANT_NO_TOMBSTONE = {
+const struct mutant mutant_no_tombstone = {
     .name = "the vector of a deleted document is deleted, nothing is left in its place",
     .rule = "a document that is gone leaves a tombstone",
     .statement = DRAIN_WRITE,
@@ -58,7 +58,7 @@ const struct mutant MUTANT_NO_TOMBSTONE = {
           "  WHERE u.h IS NOT NULL ORDER BY u.id",
 };
 
-const struct mutant MUTANT_SAME_LEAVES_TOKEN = {
+const struct mutant mutant_same_leaves_token = {
     .name = "an equal hash is settled without raising the token",
     .rule = "the newer read wins also when it saw the same",
     .statement = DRAIN_SAME,
@@ -69,7 +69,7 @@ const struct mutant MUTANT_SAME_LEAVES_TOKEN = {
     .to = "SELECT t.doc_id FROM {target} t JOIN lk USING (doc_id) WHERE t.content_hash = lk.h AND $5::bigint > 0",
 };
 
-const struct mutant MUTANT_SAME_SETTLES_ALL = {
+const struct mutant mutant_same_settles_all = {
     .name = "a change is settled although its row changed in between",
     .rule = "changes are settled only for rows that this very statement raised",
     .statement = DRAIN_SAME,
@@ -81,7 +81,7 @@ const struct mutant MUTANT_SAME_SETTLES_ALL = {
         "ANY ($7::{id_type}[]) RETURNING 1)",
 };
 
-const struct mutant MUTANT_SETTLES_UP_TO_LAST = {
+const struct mutant mutant_settles_up_to_last = {
     .name = "every change up to the last number is settled",
     .rule = "changes are settled by exact number: a smaller one may become visible later",
     .statement = DRAIN_WRITE,
@@ -89,7 +89,7 @@ const struct mutant MUTANT_SETTLES_UP_TO_LAST = {
     .to = "WHERE c.space_id = $1 AND c.seq <= (SELECT max(n) FROM unnest($6::bigint[]) n) RETURNING 1)",
 };
 
-const struct mutant MUTANT_LIST_WITHOUT_TOKEN = {
+const struct mutant mutant_list_without_token = {
     .name = "the drainer's token is the last one that anybody drew before the list",
     .rule = "the drainer's token is drawn after the snapshot of its list",
     .statement = DRAIN_LIST,
@@ -97,7 +97,7 @@ const struct mutant MUTANT_LIST_WITHOUT_TOKEN = {
     .to = "(SELECT min(read_token) FROM oracle_early) AS token",
 };
 
-const struct mutant MUTANT_PURGE_BY_CLOCK = {
+const struct mutant mutant_purge_by_clock = {
     .name = "a lease that has run out does not hold tombstones back",
     .rule = "by state: an owner whose lease has run out may still write",
     .statement = PURGE,
@@ -105,7 +105,7 @@ const struct mutant MUTANT_PURGE_BY_CLOCK = {
     .to = "WHERE migration = $1 AND state = 1 AND lease_until > clock_timestamp())",
 };
 
-const struct mutant MUTANT_NO_KICK = {
+const struct mutant mutant_no_kick = {
     .name = "a TRUNCATE leaves the leases alone",
     .rule = "what was read before a TRUNCATE must not be written after it",
     .statement = TRUNCATE_KICK,

@@ -39,17 +39,17 @@ struct mutant {
     const char *to;
 };
 
-extern const struct mutant MUTANT_NO_FENCE;
-extern const struct mutant MUTANT_NO_DRAIN_FENCE;
-extern const struct mutant MUTANT_NO_TOKEN_GUARD;
-extern const struct mutant MUTANT_NO_TOMBSTONE;
-extern const struct mutant MUTANT_SAME_LEAVES_TOKEN;
-extern const struct mutant MUTANT_SAME_SETTLES_ALL;
-extern const struct mutant MUTANT_SETTLES_UP_TO_LAST;
-extern const struct mutant MUTANT_LIST_WITHOUT_TOKEN;
-extern const struct mutant MUTANT_PURGE_BY_CLOCK;
-extern const struct mutant MUTANT_CURSOR_NOT_CHECKED;
-extern const struct mutant MUTANT_NO_KICK;
+extern const struct mutant mutant_no_fence;
+extern const struct mutant mutant_no_drain_fence;
+extern const struct mutant mutant_no_token_guard;
+extern const struct mutant mutant_no_tombstone;
+extern const struct mutant mutant_same_leaves_token;
+extern const struct mutant mutant_same_settles_all;
+extern const struct mutant mutant_settles_up_to_last;
+extern const struct mutant mutant_list_without_token;
+extern const struct mutant mutant_purge_by_clock;
+extern const struct mutant mutant_cursor_not_checked;
+extern const struct mutant mutant_no_kick;
 
 /* The same for a function of the schema: redefines it in the test's database. The test fails when it does not apply. */
 void mutate_function(const char *name, const char *from, const char *to);
