@@ -110,7 +110,10 @@ CROSS JOIN LATERAL (VALUES
      format('%s changes wait, the oldest for %s s; at most %s s are allowed', p.changes_pending, round(p.change_lag_secs::numeric, 1), v.max_lag)),
    ('failed', v.failed <= v.max_failed, v.failed::float8, v.max_failed::float8,
      format('%s documents failed, at most %s may; see reembed failures %s', v.failed, v.max_failed, m.migration_id)),
-   ('overlap', true, NULL::float8, (m.config#>>'{gates,min_overlap_at_10}')::float8, 'not asked for'),
+   ('overlap', coalesce(m.config#>>'{gates,min_overlap_at_10}', m.config#>>'{gates,min_recall_change}', m.config#>>'{gates,min_index_recall}') IS NULL,
+     NULL::float8, (m.config#>>'{gates,min_overlap_at_10}')::float8,
+     CASE WHEN coalesce(m.config#>>'{gates,min_overlap_at_10}', m.config#>>'{gates,min_recall_change}', m.config#>>'{gates,min_index_recall}') IS NULL
+          THEN 'not asked for' ELSE 'asked for, but the models have not been compared' END),
    ('approval', m.flipped_at IS NOT NULL OR (v.auto AND NOT m.hold_flip), (m.flipped_at IS NOT NULL OR (v.auto AND NOT m.hold_flip))::int::float8, 1,
      CASE WHEN m.flipped_at IS NOT NULL THEN 'queries go to the target' WHEN m.hold_flip THEN format('it was rolled back: reembed cutover %s', m.migration_id)
           WHEN v.auto THEN 'given by auto_cutover' ELSE format('auto_cutover is off: reembed cutover %s', m.migration_id) END)
