@@ -68,6 +68,7 @@ DECLARE
   after text;
   names constant text[] := reembed.capture_functions(p_collection);
   made text[] := '{}';     -- triggers, in format's %s on %s
+  waits constant text := current_setting('lock_timeout');
   prelude constant text := 'CREATE OR REPLACE FUNCTION reembed_data.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L';
   t record;
 BEGIN
@@ -206,6 +207,7 @@ END $body$, c.changes_table, spaces));
                WHERE n.nspname = 'reembed_data' AND p.proname = ANY (names) LOOP
         EXECUTE format('DROP FUNCTION %s', t.name);
       END LOOP;
+      PERFORM set_config('lock_timeout', waits, true);
     EXCEPTION WHEN lock_not_available OR query_canceled OR insufficient_privilege THEN
       NULL;                -- what stays behind records nothing and goes with the next change of capture
     END;

@@ -286,15 +286,18 @@ $$;
 -- Routes queries to a space: one row update and the stable view, in the caller's transaction.
 CREATE FUNCTION reembed.route_to(m reembed.migration, p_space bigint, p_event text, p_detail jsonb DEFAULT '{}') RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE forward boolean := p_space = m.target_space;
+DECLARE
+  forward boolean := p_space = m.target_space;
+  waits constant text := current_setting('lock_timeout');
 BEGIN
-  PERFORM set_config('lock_timeout', reembed.lock_timeout(m), true);     -- until this function returns
+  PERFORM set_config('lock_timeout', reembed.lock_timeout(m), true);
   UPDATE reembed.collection SET query_space = p_space, version = version + 1,
          flipped_at = CASE WHEN forward THEN clock_timestamp() END
    WHERE collection = m.collection;
   UPDATE reembed.migration SET flipped_at = CASE WHEN forward THEN clock_timestamp() END, updated_at = clock_timestamp()
    WHERE number = m.number;
   PERFORM reembed.point_view(m.collection);
+  PERFORM set_config('lock_timeout', waits, true);       -- the rest of the transaction is the caller's
   PERFORM reembed.record_event(m.migration_id, p_event, jsonb_build_object(
     'query_model', (SELECT model FROM reembed.space WHERE space_id = p_space),
     'version', (SELECT version FROM reembed.collection WHERE collection = m.collection)) || coalesce(p_detail, '{}'));

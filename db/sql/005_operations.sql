@@ -129,6 +129,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   m reembed.migration := reembed.lock_migration(finalize.id);
   s reembed.space;
+  waits constant text := current_setting('lock_timeout');
 BEGIN
   PERFORM reembed.next_state(m, 'finalize');
   IF m.state = 'completed' AND m.finalized_at IS NULL AND clock_timestamp() < m.window_ends_at AND NOT finalize.now THEN
@@ -161,6 +162,7 @@ BEGIN
     UPDATE reembed.collection SET detached = true WHERE collection = m.collection;
   END IF;
   PERFORM reembed.install_capture(m.collection);
+  PERFORM set_config('lock_timeout', waits, true);
   PERFORM reembed.record_event(m.migration_id, 'finalize', jsonb_build_object('now', finalize.now, 'drop_source', finalize.drop_source,
     'dropped', CASE WHEN s.table_name IS NULL THEN NULL WHEN s.side THEN s.table_name ELSE s.table_name || '.' || s.vector_column END, 'detach', finalize.detach));
   RETURN reembed.state_json(finalize.id);

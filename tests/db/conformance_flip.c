@@ -352,6 +352,22 @@ Test(flip, gives_up_its_lock_on_the_view_in_time)
     sql_text(psql, "select reembed.cutover('m')");
 }
 
+/* An application may call an operation inside a transaction of its own. */
+Test(flip, operations_leave_the_settings_of_the_transaction_alone)
+{
+    struct err err = ERR_INIT;
+    struct db *psql = lab_connect(LAB_OWNER);
+    cr_assert_eq(db_set_timeouts(psql, 15000, DB_NO_TIMEOUT, &err), RC_OK);
+    begin(10, NULL);
+    complete(&worker);
+    cr_assert_eq(db_begin(psql, &err), RC_OK);
+    sql_text(psql, "select reembed.rollback('m')");
+    sql_text(psql, "select reembed.cutover('m', true)");
+    sql_text(psql, "select reembed.finalize('m', now => true, detach => true)");
+    expect_rows(psql, "0", "select current_setting('lock_timeout')");
+    cr_assert_eq(db_commit(psql, &err), RC_OK);
+}
+
 /* From vector to halfvec the view's column gets another type, so it is made anew: with the rights it had. */
 Test(flip, to_another_vector_type_keeps_the_rights_on_the_view)
 {
