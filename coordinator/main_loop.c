@@ -262,6 +262,7 @@ main_loop(struct run *run, struct db *db)
     int64_t every = run->lease_ms / 3 < BEAT_MS ? run->lease_ms / 3 + 1 : BEAT_MS;
     int attempt = 0;
 
+    db_set_stop(db, run->options->stop); /* no statement of this loop is worth more than a signal */
     while (!run_stopping(run)) {
         struct err err = ERR_INIT;
         int64_t now = clock_now_ms();
@@ -286,6 +287,7 @@ main_loop(struct run *run, struct db *db)
         look_for_reasons(run, started_ms, atomic_load(&run->reader_done));
         run_sleep(run, every < 100 ? every : 100);
     }
+    db_set_stop(db, &run->abandon);
     struct err ignored = ERR_INIT;
     if (atomic_load(&run->stop_reason) == STOP_DONE && db_alive(db))
         show_progress(run, db, &ignored);

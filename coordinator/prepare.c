@@ -327,14 +327,12 @@ prepare_begin(struct prepared *p, const struct run_options *options)
     pthread_condattr_destroy(&monotonic);
 }
 
-enum rc
-prepare_migration(struct prepared *p, bool *ret_nothing, struct err *err)
+static enum rc
+take_steps(struct prepared *p, bool *ret_nothing, struct err *err)
 {
     struct run *run = &p->run;
     enum rc rc;
 
-    if ((rc = run_connect(run, &p->db, err)) != RC_OK)
-        return rc == RC_RETRY ? RC_FATAL : rc;
     if ((rc = schema_install(p->db, err)) != RC_OK || (rc = create_migration(p, err)) != RC_OK ||
         (rc = migration_load(p->db, p->file->id, &p->migration, err)) != RC_OK)
         return rc;
@@ -367,5 +365,35 @@ prepare_migration(struct prepared *p, bool *ret_nothing, struct err *err)
     if (p->migration->source.captured && p->file->source.has_provider)
         rc = open_provider(p, &p->file->source.provider, &p->migration->source, EMBEDDER_SOURCE, err);
     choose_content_limit(run);
+    return rc;
+}
+
+static void
+undo_steps(struct prepared *p)
+{
+    for (size_t i = 0; i < POOL_MAX_EMBEDDERS; i++)
+        p->run.embedders[i] = embedder_close(p->run.embedders[i]);
+    p->migration = migration_free(p->migration);
+    p->run.migration = NULL;
+}
+
+enum rc
+prepare_migration(struct prepared *p, bool *ret_nothing, struct err *err)
+{
+    struct run *run = &p->run;
+    const atomic_bool *stop = run->options->stop;
+    enum rc rc = run_connect(run, &p->db, err);
+
+    if (rc != RC_OK)
+        return rc == RC_RETRY ? RC_FATAL : rc;
+    db_set_stop(p->db, stop); /* nothing is under way that would have to be stored */
+    /* The connection may be lost at any step. All of them are taken again then: each finds out what is done already. */
+    for (int attempt = 0; rc == RC_OK; attempt++) {
+        if ((rc = take_steps(p, ret_nothing, err)) != RC_RETRY)
+            break;
+        undo_steps(p);
+        rc = stop && atomic_load(stop) ? RC_CLOSED : run_recover(run, p->db, attempt, err);
+    }
+    db_set_stop(p->db, &run->abandon);
     return rc;
 }

@@ -265,7 +265,9 @@ run_command(const struct run_options *options, char *ret_migration_id, struct er
         if (!db_alive(p.db)) {
             struct err ignored = ERR_INIT;
             struct retry_policy once = {.max_attempts = 1, .total_ms = 2000};
+            db_set_stop(p.db, NULL);
             db_reconnect(p.db, &once, &ignored);
+            db_set_stop(p.db, &p.run.abandon);
         }
         release_chunks(&p.run, p.db);
         struct err ignored = ERR_INIT;

@@ -67,6 +67,7 @@ struct run {
     atomic_bool keep_only;     /* completed: only changes are drained */
     bool sample_only;          /* --until: a random share goes ahead by way of the change log, and then it ends */
     atomic_bool flipped;
+    atomic_bool connected;     /* the database answered once */
     atomic_bool reader_done; /* the reader has returned */
     atomic_int threads_busy; /* reader, drainers, finisher: not returned yet */
     atomic_int writers_busy;
@@ -119,7 +120,8 @@ void run_note(struct run *run, const char *format, ...) __attribute__((format(pr
 /* Usage of a task that came back, stored or not: it was paid. */
 void run_count_usage(struct run *run, const struct embed_usage *usage);
 
-/* Opens a connection with the run's timeouts and the abandon flag. */
+/* Opens a connection with the run's timeouts and the abandon flag. A database that is away is waited for once the
+ * process has been connected to it, until the run stops. */
 enum rc run_connect(struct run *run, struct db **ret_db, struct err *err);
 
 /* What a thread does after RC_RETRY: reconnects when the connection is lost, else waits a little. RC_OK: try again.

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "coordinator/run.h"
+#include "db/retry.h"
 
 void
 run_stop(struct run *run, enum stop_reason reason, enum rc rc, const struct err *err)
@@ -94,7 +95,16 @@ run_connect(struct run *run, struct db **ret_db, struct err *err)
         .lock_timeout_ms = (int)(run->file->database.lock_timeout_secs * 1000),
         .stop = &run->abandon,
     };
-    return db_open(&options, ret_db, err);
+    struct retry retry = retry_start(&DB_RECONNECT_POLICY);
+    enum rc rc, waited;
+
+    while ((rc = db_open(&options, ret_db, err)) == RC_RETRY && atomic_load(&run->connected) && !run_stopping(run)) {
+        if ((waited = retry_wait(&retry, run->options->stop)) != RC_OK)
+            return waited; /* `err` says why the last attempt failed */
+    }
+    if (rc == RC_OK)
+        atomic_store(&run->connected, true);
+    return rc;
 }
 
 enum rc
@@ -103,7 +113,8 @@ run_recover(struct run *run, struct db *db, int attempt, struct err *err)
     if (atomic_load(&run->abandon))
         return RC_CLOSED;
     if (!db_alive(db)) {
-        run_note(run, "the database connection was lost: %s", err->message);
+        if (err->message[0]) /* empty: another statement met the loss before */
+            run_note(run, "the database connection was lost: %s", err->message);
         enum rc rc = db_reconnect(db, NULL, err);
         if (rc == RC_OK)
             log_event(LOG_INFO, "connected to the database again");
