@@ -133,7 +133,7 @@ def ask(connection):
 
 def known_items(connection):
     """Each synopsis is a query, and the document it belongs to is what it should find. Exact, without an index."""
-    loaded = fact(connection, "loaded")["documents"]
+    loaded, place = (fact(connection, "loaded")[key] for key in ("documents", "place"))
     rows = connection.execute(f"""
         SELECT d.synopsis, d.embedding::text, t.embedding::text
         FROM docs d JOIN {target_table(connection)} t ON t.doc_id = d.id
@@ -146,7 +146,8 @@ def known_items(connection):
         ranks = (scores > np.diag(scores)[:, None]).sum(axis=1)
         return (ranks < 1).mean(), (ranks < 10).mean()
 
-    print(f"  The one-line synopsis of each of the {len(rows):,} documents that were there all the time is a query.")
+    what = "name" if "sample" in place else "one-line synopsis"
+    print(f"  The {what} of each of the {len(rows):,} documents that were there all the time is a query.")
     print("  How often is its own description found first, and how often among the first ten?")
     print()
     print("  " + dim(f"{'queries':<26}{'documents':<26}{'first':>8}{'first ten':>12}"))

@@ -5,11 +5,15 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 
 import psycopg
 import pytest
 
 from program import BINARY, PATIENCE, SOURCE, eventually
+
+sys.path.insert(0, str(SOURCE / "examples" / "demo"))
+import descriptions  # noqa: E402
 
 DOCUMENTS = 150
 WIDTH = 100
@@ -109,3 +113,29 @@ def test_wrong_arguments_are_refused_before_anything_is_made(demo):
         code, output = demo.run(*words)
         assert code == 1 and "demo:" in output
     assert not demo.directory.exists()
+
+
+# --- where the documents come from ---
+
+def test_a_description_is_unfolded():
+    stream = ["Package: thing\n", "Description-en: does things\n", " First line of a\n", " paragraph.\n", " .\n",
+              " Second one:\n", "  * a point\n", "Tag: a,\n", " b\n", "\n", "Package: bare\n", "Description: no body\n"]
+    assert list(descriptions.parse(stream)) == [
+        descriptions.Description("thing", "does things", "First line of a paragraph.\n\nSecond one:\n * a point")]
+
+
+def test_what_is_short_or_doubled_is_left_out_and_the_order_is_fixed():
+    some = [descriptions.Description(f"p{number}", f"query {number}", f"body {number} " * 30) for number in range(50)]
+    doubled = [descriptions.Description("other", "other query", some[0].body), descriptions.Description("brief", "b", "short")]
+    chosen = descriptions.choose(some + doubled, 200)
+    assert chosen == descriptions.choose(list(reversed(doubled + some)), 200)
+    assert len(chosen) == 50 and len({one.body for one in chosen}) == 50
+    assert [one.package for one in chosen] != sorted(one.package for one in chosen), "kinds of packages are mixed"
+
+
+def test_without_package_lists_the_bundled_sample_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(descriptions, "LISTS", str(tmp_path / "none"))
+    monkeypatch.setattr(descriptions, "INSTALLED", str(tmp_path / "none"))
+    monkeypatch.setattr(descriptions, "fetch_lists", lambda folder: False)
+    found, place = descriptions.find(1000, str(tmp_path))
+    assert place == "the bundled sample" and len(found) >= 300
