@@ -17,7 +17,7 @@
 
 #define LOOK_MS                 200
 #define INDEX_SECS_A_DOCUMENT   0.0006  /* HNSW, m 16, 384 dimensions, one core */
-#define MEASURE_AGAIN_MS 1000          /* or twenty times as long as it took, while a flip waits for changes */
+#define MEASURE_AGAIN_MS        1000    /* or twenty times as long as it took, while a flip waits for changes */
 #define MEASURE_SECS_A_DOCUMENT 0.00001 /* an exact walk over 1 kB documents */
 
 struct stand {
