@@ -173,6 +173,10 @@ connect_once(struct db *db, struct err *err)
 
     PQsetNoticeReceiver(db->conn, ignore_notice, NULL);
     PQsetErrorContextVisibility(db->conn, PQSHOW_CONTEXT_NEVER);
+    /* Such a database holds bytes of any kind. Asked for UTF-8, the server would refuse a whole answer for one row. */
+    const char *encoding = PQparameterStatus(db->conn, "server_encoding");
+    if (encoding != NULL && strcmp(encoding, "SQL_ASCII") == 0 && PQsetClientEncoding(db->conn, "SQL_ASCII") != 0)
+        return answer_unreachable(db->conn, err);
     PGcancel *cancel = PQgetCancel(db->conn);
     if (cancel == NULL || PQsetnonblocking(db->conn, 1) != 0 || PQenterPipelineMode(db->conn) != 1) {
         PQfreeCancel(cancel);
