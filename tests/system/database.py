@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from urllib.parse import quote, urlsplit, urlunsplit
 
+import numpy
 import psycopg
 from psycopg import sql
 
@@ -73,7 +74,7 @@ class Database:
         """Pairs of id as text and vector of a query that gives (id, vector); vectors that are null are left out."""
         with self.sql.cursor(binary=True) as cursor:
             cursor.execute(f"SELECT id::text, vector_send(v::vector) FROM ({query}) AS q(id, v) WHERE v IS NOT NULL")
-            return [(key, _floats(vector)) for key, vector in cursor]
+            return [(key, floats(vector)) for key, vector in cursor]
 
     def close(self):
         for connection in self._connections:
@@ -82,9 +83,8 @@ class Database:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(self.name)))
 
 
-def _floats(sent):
+def floats(sent):
     """pgvector's binary form: two int16 (dimensions, 0), then float4 in network order."""
-    import numpy
     return numpy.frombuffer(sent, ">f4", offset=4)
 
 
