@@ -548,7 +548,12 @@ BEGIN
   IF m.flipped_at IS NOT NULL THEN
     PERFORM reembed.route_to(m, m.source_space, 'unflip');
   END IF;
-  UPDATE reembed.chunk SET state = 0, owner = NULL, lease_until = NULL WHERE migration = m.number AND state = 1;
+  -- what its chunks counted moves into its row; who still works on one is fenced
+  WITH d AS (
+    DELETE FROM reembed.chunk k WHERE k.migration = m.number RETURNING k.docs, k.done, k.truncated)
+  UPDATE reembed.migration g SET finished = g.finished + s.done, remaining = g.remaining + s.docs - s.done, truncated = g.truncated + s.truncated
+  FROM (SELECT coalesce(sum(docs), 0) AS docs, coalesce(sum(done), 0) AS done, coalesce(sum(truncated), 0) AS truncated FROM d) s
+  WHERE g.number = m.number;
   UPDATE reembed.space SET kept = false WHERE space_id = m.target_space;
   PERFORM reembed.install_capture(m.collection);
   RETURN reembed.state_json(cancel.id);

@@ -61,7 +61,8 @@ SELECT m.migration_id, m.collection, m.source_model, m.target_model, m.state, m.
 FROM reembed.migration m
 CROSS JOIN LATERAL (
   SELECT coalesce(sum(docs), 0)::bigint AS docs, coalesce(sum(done), 0)::bigint AS done, coalesce(sum(c.truncated), 0)::bigint AS truncated
-  FROM reembed.chunk c WHERE c.migration = m.number OFFSET 0) k
+  -- no other state has any; without this a list of all migrations would walk the chunks once for each of them
+  FROM reembed.chunk c WHERE c.migration = m.number AND m.state IN ('in_progress', 'paused', 'failed') OFFSET 0) k
 CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE seen) AS seen,
          count(*) FILTER (WHERE kind = 'skipped' AND NOT retrying AND (seen OR ahead)) AS skipped,

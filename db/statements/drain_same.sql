@@ -12,5 +12,6 @@ w AS (
   WHERE t.doc_id = ANY ($7::{id_type}[]) AND t.doc_id = lk.doc_id AND t.content_hash = lk.h AND t.read_token < $5 RETURNING t.doc_id),
 healed AS (
   DELETE FROM reembed.failure f USING w WHERE f.migration = $9 AND f.space_id = $1 AND f.doc_id = w.doc_id::text RETURNING 1),
-del AS (DELETE FROM {changes} c USING w WHERE c.space_id = $1 AND c.seq = ANY ($6::bigint[]) AND c.doc_id = w.doc_id RETURNING 1)
+del AS (     -- IS TRUE: never a join, which would read the changes once for each document
+  DELETE FROM {changes} c WHERE c.space_id = $1 AND c.seq = ANY ($6::bigint[]) AND (c.doc_id IN (SELECT w.doc_id FROM w)) IS TRUE RETURNING 1)
 SELECT (SELECT count(*) FROM fence) AS fenced, (SELECT count(*) FROM w) AS written, (SELECT count(*) FROM del) AS settled

@@ -34,5 +34,5 @@ healed AS (
   DELETE FROM reembed.failure f USING settled x
   WHERE f.migration = $10 AND f.space_id = $1 AND f.doc_id = x.id::text AND NOT x.id = ANY ($11::{id_type}[]) RETURNING 1),
 del AS (
-  DELETE FROM {changes} c USING settled x WHERE c.space_id = $1 AND c.seq = ANY ($5::bigint[]) AND c.doc_id = x.id RETURNING 1)
+  DELETE FROM {changes} c WHERE c.space_id = $1 AND c.seq = ANY ($5::bigint[]) AND (c.doc_id IN (SELECT x.id FROM settled x)) IS TRUE RETURNING 1)
 SELECT (SELECT count(*) FROM fence) AS fenced, (SELECT count(*) FROM w) AS written, (SELECT count(*) FROM del) AS settled
