@@ -67,7 +67,7 @@ struct run {
     atomic_bool keep_only;     /* completed: only changes are drained */
     bool sample_only;          /* --until: a random share goes ahead by way of the change log, and then it ends */
     atomic_bool flipped;
-    atomic_bool connected;     /* the database answered once */
+    atomic_bool connected;   /* the database answered once */
     atomic_bool reader_done; /* the reader has returned */
     atomic_int threads_busy; /* reader, drainers, finisher: not returned yet */
     atomic_int writers_busy;

@@ -210,6 +210,8 @@ measure(const struct plan *plan, int latency)
                                              .max_items = (size_t)plan->batch};
     if (embedder_open_provider(&http_provider, &options, &embedder, &err) != RC_OK) {
         fprintf(stderr, "bench-http: %s\n", err.message);
+        free(lanes);
+        free(threads);
         return 1;
     }
     int64_t began = clock_now_us();

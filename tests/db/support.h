@@ -90,7 +90,7 @@ struct plan {
  * model; the application may write it. */
 void documents(int64_t count);
 
-const char *plan_json(const struct plan *plan);
+const char *plan_json(const struct plan *given);
 void create(const char *id, const struct plan *plan); /* planned; `plan` may be NULL */
 void capture(const char *collection);                 /* reembed.install_capture */
 void start(const char *id);                           /* started, captured and counted */

@@ -155,7 +155,7 @@ static bool
 has_marker(const struct work *work, const char *marker)
 {
     for (size_t i = 0; i < work->count; i++)
-        if (strstr(work->texts[i], marker) != NULL)
+        if (work->texts[i] != NULL && strstr(work->texts[i], marker) != NULL)
             return true;
     return false;
 }

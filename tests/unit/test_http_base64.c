@@ -34,7 +34,7 @@ Test(base64, what_was_encoded_comes_back_however_it_is_cut)
     uint64_t random = test_seed();
 
     for (int round = 0; round < 20000; round++) {
-        float floats[64], decoded[64];
+        float floats[64] = {0}, decoded[64];
         char text[512];
         size_t count = test_below(&random, 64), at = 0;
         struct base64_floats decoder;

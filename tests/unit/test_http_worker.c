@@ -30,7 +30,7 @@ write_contents(struct document *documents)
         if (i == 33)
             contents[i][0] = '\0';
         if (i == 50)
-            strcpy(contents[i], contents[10]);
+            memcpy(contents[i], contents[10], sizeof contents[i]);
         documents[i] = (struct document){.bytes = contents[i], .length = strlen(contents[i])};
     }
 }
