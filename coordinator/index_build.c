@@ -66,9 +66,11 @@ create_index(struct run *run, struct db *db, const PGresult *facts, struct err *
     if (rc != RC_OK)
         return rc;
     log_event(LOG_INFO, "building the index", LF_STR("index", result_string(facts, 0, "qualified")));
+    db_set_stop(db, &run->stopping); /* without a grace period: the server goes on */
     db_leave_on_stop(db, true);
     rc = db_exec_raw(db, sql, DB_NO_TIMEOUT, DB_NO_TIMEOUT, err);
     db_leave_on_stop(db, false);
+    db_set_stop(db, &run->abandon);
     if (rc != RC_OK && strstr(err->message, "shared memory segment"))
         err_hint(err,
                  "a parallel index build takes maintenance_work_mem from /dev/shm: give the server's container more "

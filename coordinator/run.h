@@ -61,6 +61,7 @@ struct run {
 
     /* --- stopping: set by run_stop, read everywhere --- */
     atomic_int stop_reason;    /* enum stop_reason; not STOP_NOT: no new batches */
+    atomic_bool stopping;      /* the same as a flag, for what is cut short at once: nothing paid for hangs on it */
     atomic_bool abandon;       /* grace is over: requests and statements under way are cut short */
     atomic_bool backfill_over; /* the reader has nothing left and never will have */
     atomic_bool drain_allowed; /* dual_write, or the backfill is done, or queries went over */

@@ -19,6 +19,7 @@ run_stop(struct run *run, enum stop_reason reason, enum rc rc, const struct err 
         run->failure_rc = (int)rc;
         if (err)
             run->err = *err;
+        atomic_store(&run->stopping, true);
     }
     pthread_cond_broadcast(&run->changed);
     pthread_mutex_unlock(&run->mutex);

@@ -195,6 +195,7 @@ def test_a_source_row_that_the_application_holds_locked_is_left_and_done_later(l
     bodies["7"] = "long thought over"
     eventually(lambda: not oracle.compare(lab.database.vectors(ColumnSource.query), bodies, OLD_MODEL, DIMENSIONS), 20,
                "the row that was locked")
+    eventually(lambda: not oracle.compare(lab.target_vectors(), bodies, MODEL, DIMENSIONS), 20, "the target of that row")
     follower.stops(0, within=5)
     lab.check_target(bodies)
 
