@@ -11,11 +11,9 @@ encode(const unsigned char *bytes, size_t length, bool padding, char *out)
     size_t used = 0;
 
     for (size_t at = 0; at < length; at += 3) {
-        uint32_t three = (uint32_t)bytes[at] << 16;
-        if (at + 1 < length)
-            three |= (uint32_t)bytes[at + 1] << 8;
-        if (at + 2 < length)
-            three |= bytes[at + 2];
+        unsigned char group[3] = {0};
+        memcpy(group, bytes + at, length - at < 3 ? length - at : 3);
+        uint32_t three = (uint32_t)group[0] << 16 | (uint32_t)group[1] << 8 | group[2];
         out[used++] = alphabet[three >> 18];
         out[used++] = alphabet[three >> 12 & 63];
         if (at + 1 < length)
