@@ -33,7 +33,9 @@ next_in_progress(const struct output *out, const cJSON *status, const char *id)
     char left[FORMAT_SIZE];
     double eta = json_number(status, "eta_secs", -1);
 
-    if (json_true(status, "stalled"))
+    bool only_flip_left = blocking > 0 && json_number(status, "pending", 0) == 0;
+
+    if (json_true(status, "stalled") && !only_flip_left)
         output_next(out, "no worker is alive; start one: reembed run FILE");
     else if (json_text(status, "flipped_at") != NULL)
         output_next(out, "wait: queries have gone over, the rest is being finished");
