@@ -242,9 +242,9 @@ open_provider(struct prepared *p, const struct provider_options *provider, const
     while (rc == RC_OK &&
            (rc = provider_check(p->run.embedders[place], &policy, p->migration, space, p->db, err)) == RC_RETRY &&
            !(p->run.options->stop && atomic_load(p->run.options->stop))) {
-        run_note(&p->run, "the provider is away: %s", err->message);
-        if (!db_alive(p->db) && (rc = db_reconnect(p->db, NULL, err)) != RC_OK)
+        if (!db_alive(p->db)) /* it was not the provider that went away */
             return rc;
+        run_note(&p->run, "the provider is away: %s", err->message);
         run_sleep(&p->run, 1000);
         rc = RC_OK;
     }
