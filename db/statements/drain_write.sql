@@ -3,10 +3,15 @@
 -- $1 space  $2 owner  $3 epoch  $4 lease in ms  $5 token  $6 numbers of the changes  $7 ids, ascending  $8 hashes  $9 vectors
 -- $10 truncated  $11 migration number  $12 failed ids  $13 their hashes  $14 kinds  $15 reasons  $16 details  $17 attempts
 -- $18 HTTP statuses (0: none)  $19 ids known to have no vector, met again  $20 ids that are gone
-WITH fence AS (
+-- The migration's row is only wanted where a failed document goes, and then first: operations of people lock it first, too.
+WITH migration AS MATERIALIZED (
+  SELECT 1 FROM reembed.migration g WHERE g.number = $11 AND EXISTS (
+    SELECT 1 FROM reembed.failure f WHERE f.migration = $11 AND f.space_id = $1 AND f.seen AND f.doc_id = ANY (($20::{id_type}[])::text[]))
+  FOR NO KEY UPDATE OF g),
+fence AS (
   UPDATE reembed.drain SET lease_until = clock_timestamp() + $4 * interval '1 millisecond',
          drained = drained + cardinality($7::{id_type}[]), truncated = truncated + $10
-  WHERE space_id = $1 AND owner = $2 AND epoch = $3 RETURNING 1),
+  WHERE space_id = $1 AND owner = $2 AND epoch = $3 AND (SELECT count(*) FROM migration) >= 0 RETURNING 1),
 w AS (
   INSERT INTO {target} AS t (doc_id, read_token, content_hash, embedding)
   SELECT u.id, $5, u.h, u.v FROM fence, unnest($7::{id_type}[], $8::uuid[], $9::{vector}[]) AS u(id, h, v) ORDER BY u.id

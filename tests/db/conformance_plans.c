@@ -1,5 +1,5 @@
 /* What is polled each second, and what runs for every batch, stays cheap when there is much of everything: 100,000 chunks,
- * 100,000 changes, 5,000 failures, 200,000 events. Not by the clock, which a busy machine would break: views by the rows
+ * 20,000 changes, 5,000 failures, 20,000 events. Not by the clock, which a busy machine would break: views by the rows
  * that pass through all nodes of their plans, statements by the rows that are read from tables. Times are only printed. */
 #include <criterion/criterion.h>
 #include <criterion/logging.h>
@@ -11,7 +11,7 @@
 #include "tests/db/steps.h"
 #include "tests/db/support.h"
 
-enum { CHUNKS = 100000, CHANGES = 100000, FAILURES = 5000, EVENTS = 200000, DOCS = 20000 };
+enum { CHUNKS = 100000, CHANGES = 20000, FAILURES = 5000, EVENTS = 20000, DOCS = 20000 };
 
 static struct worker worker;
 

@@ -546,3 +546,32 @@ Test(interleavings, a_skip_while_the_reader_is_out_mutant)
                     "UPDATE reembed.chunk k SET state = k.state\n    WHERE false AND");
     cr_assert_geq(skip_while_the_reader_is_out(), 1);
 }
+
+/* An operation holds the migration's row and then wants failures; a drainer that takes a failed document off the books
+ * wants both, too. In another order each would wait for the other. */
+Test(interleavings, a_retry_while_the_drainer_settles_a_failed_document_that_is_gone)
+{
+    struct pass pass;
+    struct err err = ERR_INIT;
+    struct db *person = lab_connect(LAB_OWNER), *waiting = lab_connect(LAB_OWNER);
+    struct worker other;
+    sql_run(lab, "update docs set body = 'BAD' where id = 1");
+    begin(NULL);
+    backfill(&worker, INT64_MAX);
+    sql_run(app, "delete from docs where id = 1");
+    pass_list(&pass);
+    pass_read(&pass);
+
+    worker_open(&other, waiting, "m", NULL);
+    cr_assert_eq(db_begin(person, &err), RC_OK);
+    sql_text(person, "select (reembed.lock_migration('m')).number"); /* where every operation begins */
+    char *text = lab_printf("select 1 from reembed.failure where doc_id = '1' for update");
+    drain_write_send(&other, &pass.drainer, &pass.changes, &pass.reading);
+    sql_await_lock(waiting);
+    sql_text(person, "%s", text); /* and where retry and skip go on */
+    cr_assert_eq(db_commit(person, &err), RC_OK);
+    cr_assert_eq(sql_receive(waiting, &err), RC_OK, "%s", err.message);
+    pass_end(&pass);
+    expect_rows(lab, "3|3|0", "select total, processed, failed from reembed.progress");
+    worker_close(&other);
+}

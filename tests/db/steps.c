@@ -588,6 +588,36 @@ drain_write_plain(struct worker *worker, int space, const struct drainer *draine
     return take_outcome(execute(worker, PLAIN_WRITE, space, &params), ret_settled);
 }
 
+static void
+add_drain_write(struct worker *worker, int space, struct params *params, const struct drainer *drainer,
+                const struct changes *changes, const struct write_set *set)
+{
+    add_drainer(worker, space, params, drainer);
+    params_add_int8(params, LEASE_MS);
+    params_add_int8(params, changes->token);
+    add_numbers(params, changes, false);
+    add_rows(worker, space, params, set);
+    params_add_int4(params, 0);
+    params_add_int8(params, worker->number);
+    add_failures(worker, params, set);
+    params_add_key_array(params, worker->id_type, set->known_ids, set->known);
+    params_add_key_array(params, worker->id_type, set->gone_ids, set->gone);
+}
+
+void
+drain_write_send(struct worker *worker, const struct drainer *drainer, const struct changes *changes,
+                 const struct reading *reading)
+{
+    struct write_set set = gather(reading);
+    struct params params = PARAMS_INIT;
+    struct err err = ERR_INIT;
+    add_drain_write(worker, TARGET, &params, drainer, changes, &set);
+    if (db_send(worker->db, worker->sql[DRAIN_WRITE][TARGET], &params, &err) != RC_OK)
+        lab_fail("%s", err.message);
+    params_clear(&params);
+    discard(&set);
+}
+
 bool
 drain_write(struct worker *worker, int space, const struct drainer *drainer, const struct changes *changes,
             const struct reading *reading, int64_t *ret_settled)
@@ -601,16 +631,7 @@ drain_write(struct worker *worker, int space, const struct drainer *drainer, con
         discard(&set);
         return fenced;
     }
-    add_drainer(worker, space, &params, drainer);
-    params_add_int8(&params, LEASE_MS);
-    params_add_int8(&params, changes->token);
-    add_numbers(&params, changes, false);
-    add_rows(worker, space, &params, &set);
-    params_add_int4(&params, 0);
-    params_add_int8(&params, worker->number);
-    add_failures(worker, &params, &set);
-    params_add_key_array(&params, worker->id_type, set.known_ids, set.known);
-    params_add_key_array(&params, worker->id_type, set.gone_ids, set.gone);
+    add_drain_write(worker, space, &params, drainer, changes, &set);
     fenced = take_outcome(execute(worker, DRAIN_WRITE, space, &params), ret_settled);
     discard(&set);
     return fenced;

@@ -94,6 +94,9 @@ void drain_read(struct worker *worker, int space, const struct changes *changes,
 /* The documents that are not current yet; those that are; false: fenced. *ret_settled may be NULL. */
 bool drain_write(struct worker *worker, int space, const struct drainer *drainer, const struct changes *changes,
                  const struct reading *reading, int64_t *ret_settled);
+/* The same, without waiting for the answer (sql_receive takes it). Side tables only. */
+void drain_write_send(struct worker *worker, const struct drainer *drainer, const struct changes *changes,
+                      const struct reading *reading);
 bool drain_same(struct worker *worker, int space, const struct drainer *drainer, const struct changes *changes,
                 const struct reading *reading, int64_t *ret_settled);
 void truncate_kick(struct worker *worker);

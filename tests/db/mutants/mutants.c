@@ -36,8 +36,8 @@ const struct mutant mutant_no_drain_fence = {
     .name = "the drainer does not ask whose lease it is",
     .rule = "one drainer a space",
     .statement = DRAIN_WRITE,
-    .from = "WHERE space_id = $1 AND owner = $2 AND epoch = $3 RETURNING 1),\nw AS",
-    .to = "WHERE space_id = $1 AND $2::uuid IS NOT NULL AND $3::bigint IS NOT NULL RETURNING 1),\nw AS",
+    .from = "WHERE space_id = $1 AND owner = $2 AND epoch = $3 AND",
+    .to = "WHERE space_id = $1 AND $2::uuid IS NOT NULL AND $3::bigint IS NOT NULL AND",
 };
 
 const struct mutant mutant_no_tombstone = {
