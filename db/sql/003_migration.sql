@@ -337,6 +337,8 @@ DECLARE
   source_id bigint;
   target_id bigint;
   target_table text;
+  slug text;
+  log_type text;
   t jsonb := p_config->'target';
   differing text;
 BEGIN
@@ -387,6 +389,12 @@ BEGIN
         ELSE 'complete or cancel it first' END));
   END IF;
 
+  -- a side table that queries go to holds vectors of these documents and of no others
+  SELECT * INTO c FROM reembed.collection k WHERE k.collection = name;
+  IF FOUND AND c.docs_table <> d.docs_table AND c.docs <> d.docs AND EXISTS (SELECT 1 FROM reembed.space s WHERE s.space_id = c.query_space AND s.side) THEN
+    PERFORM reembed.wrong_configuration(format('documents.table: collection %s is of %s, and its queries go to vectors of those documents', name, c.docs_table),
+      'give the collection of another table another name');
+  END IF;
   INSERT INTO reembed.collection AS k (collection, docs, docs_table, docs_alias, id_column, id_type, id_collation, content, filter, changes_table)
   VALUES (name, d.docs, d.docs_table, d.docs_alias, d.id_column, d.id_type, d.id_collation, d.content, d.filter,
           format('reembed_data.%I', reembed.object_name(name, '_changes')))
@@ -397,8 +405,17 @@ BEGIN
      captured = CASE WHEN (k.docs, k.id_column, k.content, k.filter) = (excluded.docs, excluded.id_column, excluded.content, excluded.filter)
                      THEN k.captured ELSE '{}' END
   RETURNING * INTO c;
+  -- wider than the ids are today: an application that outgrows their type must not fail in our triggers. Another type
+  -- altogether is another table's; what its log holds is of nobody's ids.
+  log_type := CASE WHEN c.id_type IN ('smallint', 'integer') THEN 'bigint' ELSE c.id_type END;
+  IF EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = to_regclass(c.changes_table) AND a.attname = 'doc_id'
+             AND (pg_catalog.format_type(a.atttypid, NULL) <> log_type OR c.id_collation <> coalesce((
+               SELECT format(' COLLATE %I.%I', n.nspname, o.collname) FROM pg_catalog.pg_collation o JOIN pg_catalog.pg_namespace n ON n.oid = o.collnamespace
+               WHERE o.oid = a.attcollation AND o.collname <> 'default'), ''))) THEN
+    EXECUTE format('DROP TABLE %s', c.changes_table);
+  END IF;
   EXECUTE format('CREATE TABLE IF NOT EXISTS %s (space_id bigint NOT NULL, seq bigint GENERATED ALWAYS AS IDENTITY, doc_id %s%s, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (space_id, seq)) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000)',
-    c.changes_table, c.id_type, c.id_collation);
+    c.changes_table, log_type, c.id_collation);
 
   IF jsonb_typeof(p_config->'source') = 'object' THEN
     SELECT * INTO src FROM reembed.inspect_source(p_config->'source', c.id_type);
@@ -417,10 +434,23 @@ BEGIN
     INSERT INTO reembed.drain (space_id) VALUES (source_id) ON CONFLICT DO NOTHING;
   END IF;
 
-  target_table := coalesce(t->>'table', format('reembed_data.%I', reembed.object_name(name, '__' ||
-    left(regexp_replace(lower(t->>'model'), '[^a-z0-9]+', '_', 'g'), 24)) ||
-    CASE WHEN t->>'dimensions' = coalesce((SELECT dimensions::text FROM reembed.space WHERE space_id = source_id), '')
-         AND lower(t->>'model') = lower(coalesce(p_config#>>'{source,model}', '')) THEN '_next' ELSE '' END));
+  -- named after the model; with its dimensions, or `_next`, where another space has that name already
+  target_table := t->>'table';
+  IF target_table IS NULL THEN
+    slug := reembed.object_name(trim(BOTH '_' FROM regexp_replace(lower(t->>'model'), '[^a-z0-9]+', '_', 'g')), '');
+    slug := '__' || CASE WHEN octet_length(slug) <= 36 THEN slug ELSE left(slug, 27) || '_' || left(md5(slug), 8) END;
+    SELECT v.name INTO target_table
+      FROM unnest(ARRAY[CASE WHEN t->>'dimensions' = coalesce((SELECT dimensions::text FROM reembed.space WHERE space_id = source_id), '')
+                              AND lower(t->>'model') = lower(coalesce(p_config#>>'{source,model}', '')) THEN '_next' ELSE '' END,
+                        '', '_' || (t->>'dimensions'), '_next', '_' || (t->>'dimensions') || '_next']) WITH ORDINALITY x(suffix, place),
+           LATERAL (SELECT format('reembed_data.%I', reembed.object_name(create_migration.p_config->>'collection', slug || x.suffix)) AS name) v
+      ORDER BY to_regclass(v.name) IS NULL OR EXISTS (
+                 SELECT 1 FROM reembed.space s WHERE s.table_name = v.name AND s.side AND s.space_id IS DISTINCT FROM source_id
+                   AND lower(s.model) = lower(t->>'model') AND s.dimensions = (t->>'dimensions')::int AND s.vector_type = t->>'type'
+                   AND s.metric = t->>'metric' AND s.collection = create_migration.p_config->>'collection'
+                   AND c.id_type = (SELECT pg_catalog.format_type(a.atttypid, NULL) FROM pg_catalog.pg_attribute a
+                                    WHERE a.attrelid = to_regclass(v.name) AND a.attname = 'doc_id')) DESC, x.place LIMIT 1;
+  END IF;
   SELECT space_id INTO target_id FROM reembed.space s WHERE s.table_name = target_table AND s.side AND to_regclass(s.table_name) IS NOT NULL;
   IF FOUND AND NOT EXISTS (SELECT 1 FROM reembed.space s WHERE s.space_id = target_id AND lower(s.model) = lower(t->>'model')
        AND s.dimensions = (t->>'dimensions')::int AND s.vector_type = t->>'type' AND s.metric = t->>'metric' AND s.collection = name) THEN

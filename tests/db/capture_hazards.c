@@ -282,6 +282,38 @@ Test(hazards, a_second_table_for_the_same_collection_leaves_the_first_one_alone)
                  0);
 }
 
+/* The same collection, another table, another type of id: the change log must take what the triggers write. */
+Test(hazards, a_collection_whose_ids_are_of_another_type_now)
+{
+    create("m", NULL);
+    start("m");
+    sql_text(lab, "select reembed.cancel('m', null)");
+    sql_run(
+        lab,
+        "create table papers (id uuid primary key, txt text); insert into papers select md5(i::text)::uuid, 'text ' || i from generate_series(1, 5) i; "
+        "grant all on papers to " LAB_APPLICATION);
+    create("n", &(struct plan){.table = "public.papers", .content = "txt", .source_table = "public.docs"});
+    start("n");
+    sql_run(app,
+            "insert into papers values (md5('6')::uuid, 'new'); update papers set txt = 'x' where id = md5('1')::uuid");
+    worker_open(&worker, lab, "n", NULL);
+    complete(&worker);
+    expect_current(&worker, "txt", "true");
+}
+
+/* Ids that outgrew their type while we captured: the application goes on; it is for us to complain. */
+Test(hazards, ids_that_become_bigger_than_they_were)
+{
+    sql_run(lab, "alter table docs alter id type int");
+    create("m", &(struct plan){.source_column = ""});
+    start("m");
+    sql_run(app, "update docs set body = 'x' where id = 1");
+    sql_run(lab, "alter table docs alter id type bigint");
+    sql_run(app, "insert into docs values (5000000000, 'new'); update docs set body = 'y' where id in (2, 5000000000); "
+                 "delete from docs where id in (3, 5000000000)");
+    expect_logged("1,2,3,5000000000");
+}
+
 /* --- the barrier --- */
 
 /* A transaction that wrote before the triggers stood and commits afterwards: its rows are neither in the log nor, had we
