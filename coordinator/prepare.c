@@ -130,6 +130,16 @@ enter_by_state(struct prepared *p, struct err *err)
     return rc;
 }
 
+/* Less when a signal came. */
+static void
+sleep_between(struct prepared *p, int64_t ms)
+{
+    const atomic_bool *stop = p->run.options->stop;
+
+    for (int64_t until = clock_now_ms() + ms; clock_now_ms() < until && !(stop && atomic_load(stop));)
+        run_sleep(&p->run, 50);
+}
+
 /* Waits out the application's transactions behind a short lock timeout, with pauses in which its writes go on. */
 static enum rc
 install_capture(struct prepared *p, struct err *err)
@@ -146,9 +156,9 @@ install_capture(struct prepared *p, struct err *err)
             run_note(&p->run,
                      "waiting for a lock on %s to install change capture: a transaction that wrote it is still open",
                      p->file->documents.table);
-        if (!db_alive(p->db) && (rc = db_reconnect(p->db, NULL, err)) != RC_OK)
+        if (!db_alive(p->db)) /* no lock that would have to be waited for */
             return rc;
-        run_sleep(&p->run, clock_backoff_ms(attempt, 500, 4000));
+        sleep_between(p, clock_backoff_ms(attempt, 500, 4000));
     }
 }
 
@@ -245,7 +255,7 @@ open_provider(struct prepared *p, const struct provider_options *provider, const
         if (!db_alive(p->db)) /* it was not the provider that went away */
             return rc;
         run_note(&p->run, "the provider is away: %s", err->message);
-        run_sleep(&p->run, 1000);
+        sleep_between(p, 1000);
         rc = RC_OK;
     }
     return rc;
