@@ -139,6 +139,23 @@ Test(flip, by_which_documents_have_a_vector_not_by_how_many)
     cr_assert(flips());
 }
 
+/* A failed document should have a vector and has none; a skipped one should have none. */
+Test(flip, failed_documents_are_missing_skipped_ones_are_not)
+{
+    documents(100);
+    sql_run(lab, "update docs set body = 'BAD' where id <= 20; update docs set body = '' where id > 90");
+    create("m", &(struct plan){.gates = "{\"max_failed\": 50}", .backfill = "{\"target_query_threshold\": 0.78}"});
+    start("m");
+    worker_open(&worker, lab, "m", NULL);
+    backfill(&worker, INT64_MAX);
+    cr_assert_not(flips(), "70 of 90");
+    expect_error(lab, "RE003", "cutover of m is held back by: coverage (77.78 % of", "select reembed.cutover('m')");
+    sql_run(lab, "update docs set body = 'good' where id = 1");
+    drain(&worker, TARGET);
+    forget_measurement();
+    cr_assert(flips(), "71 of 90");
+}
+
 Test(flip, of_an_empty_collection)
 {
     begin_at(0, "1.0");
