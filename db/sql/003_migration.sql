@@ -602,6 +602,9 @@ BEGIN
      EXISTS (SELECT 1 FROM reembed.chunk k WHERE k.migration = m.number AND k.state < 2) THEN
     PERFORM reembed.refuse(m.state, 'completed', 'the exact sweep has not found every document current');
   END IF;
+  IF EXISTS (SELECT 1 FROM reembed.failure f WHERE f.migration = m.number AND f.space_id = m.target_space AND f.retrying) THEN
+    PERFORM reembed.refuse(m.state, 'completed', 'documents are being tried again');
+  END IF;
   PERFORM reembed.fold_chunks(m.number);
   PERFORM reembed.open_window(m, 'complete');
   RETURN reembed.state_json(complete.id);

@@ -27,6 +27,7 @@ failed AS (
   ON CONFLICT (migration, space_id, doc_id) DO UPDATE
      SET content_hash = excluded.content_hash, kind = excluded.kind, reason = excluded.reason, detail = excluded.detail,
          attempts = f.attempts + excluded.attempts, http_status = excluded.http_status, retrying = false, last_at = now()
+   WHERE NOT (f.kind = 'skipped' AND f.content_hash IS NULL AND NOT f.retrying)   -- skipped by a person meanwhile
   RETURNING 1),
 healed AS (
   DELETE FROM reembed.failure f USING w WHERE f.migration = $11 AND f.space_id = $1 AND f.doc_id = w.doc_id::text

@@ -575,3 +575,38 @@ Test(interleavings, a_retry_while_the_drainer_settles_a_failed_document_that_is_
     expect_rows(lab, "3|3|0", "select total, processed, failed from reembed.progress");
     worker_close(&other);
 }
+
+/* A person skips a document while the drainer finds out that it can't be embedded: the person's word stands. */
+Test(interleavings, a_skip_while_the_drainer_fails_the_document)
+{
+    struct pass pass;
+    begin(NULL);
+    backfill(&worker, INT64_MAX);
+    write_document(1, "BAD");
+    pass_list(&pass);
+    pass_read(&pass);
+    sql_text(lab, "select reembed.skip('m', '{1}', 'not needed')");
+    pass_store(&pass);
+    pass_end(&pass);
+    expect_rows(lab, "1|skipped|manual_skip|not needed", "select doc_id, kind, reason, detail from reembed.failures");
+    expect_rows(lab, "0", "select count(*) from reembed_data.docs_changes");
+    cr_assert_eq(bad(), 0);
+}
+
+/* Documents that are tried again stand neither in failures nor in the target: it is not complete without them, whatever
+ * a sweep that had begun before them says. */
+Test(interleavings, a_retry_while_the_last_sweep_comes_to_its_end)
+{
+    sql_run(lab, "update docs set body = 'BAD' where id = 1");
+    begin(NULL);
+    backfill(&worker, INT64_MAX);
+    drain(&worker, TARGET);
+    sql_text(lab, "select reembed.cutover('m', true)");
+    sql_text(lab, "select reembed.retry('m', null)");
+    sql_run(lab, "update reembed.migration set sweep_clean = true"); /* the sweep's last word */
+    expect_error(lab, "RE001", "invalid migration transition from in_progress to completed",
+                 "select reembed.complete('m')");
+    drain(&worker, TARGET);
+    sql_text(lab, "select reembed.complete('m')");
+    expect_rows(lab, "1|failed", "select doc_id, kind from reembed.failures");
+}
