@@ -121,17 +121,15 @@ def test_a_signal_while_waiting_for_a_lock_is_obeyed(lab):
 
 
 def test_a_signal_during_an_index_build_is_obeyed(lab):
-    count = scaled(20000, 4000)
+    count = scaled(8000, 3000)
     journal = lab.documents(count, words=3)
     file = lab.file(target={"index": {"method": "hnsw", "m": 64, "ef_construction": 512}}, backfill={"batch_size": 500})
     process = lab.start("run", file)
     eventually(lambda: lab.database.value(
         "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database()"), 60, "the build")
     process.stops(3, within=5 * PATIENCE)
-    assert PATIENCE > 1 or not lab.database.value(
-        "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database()"), "the build goes on alone"
-    # what the interrupted build left is replaced
-    lab.run(lab.file(target={"index": {"method": "hnsw", "m": 4, "ef_construction": 16}}))
+    # the server goes on with the build, so that a deadline shorter than it costs nothing; the next run finds it
+    lab.run(file)
     lab.check_completed(journal)
     assert lab.database.value("SELECT bool_and(indisvalid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
                               "WHERE c.relname LIKE %s", "%hnsw")
