@@ -1,5 +1,5 @@
 # The control plane: its behaviour row by row, its interleavings with their mutants, and change capture.
-add_library(db_lab STATIC support.c steps.c mutants/mutants.c)
+add_library(db_lab STATIC support.c steps.c steps_load.c steps_write_set.c steps_run.c mutants/mutants.c)
 target_link_libraries(db_lab PUBLIC fresh_database)
 target_compile_definitions(db_lab PRIVATE REEMBED_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 if(CRITERION_FOUND)

@@ -5,8 +5,6 @@
  * Four documents, A1 to A4, one chunk. "The reader" reads the chunk and writes what it read when it likes; "the drainer"
  * settles changes. What the log still holds is not held against anybody. */
 #include <criterion/criterion.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "db/internal.h"
@@ -394,6 +392,18 @@ CASE(a_truncate_while_the_reader_is_out, mutant_no_kick)
 
 /* --- the order of steps: the protocol, not a statement, is what the mutant breaks --- */
 
+#define PROTOCOL(name, right, broken)                                                                                  \
+    Test(interleavings, name)                                                                                          \
+    {                                                                                                                  \
+        begin(NULL);                                                                                                   \
+        cr_assert_eq(right, 0);                                                                                        \
+    }                                                                                                                  \
+    Test(interleavings, name##_mutant)                                                                                 \
+    {                                                                                                                  \
+        begin(NULL);                                                                                                   \
+        cr_assert_geq(broken, 1);                                                                                      \
+    }
+
 /* Claim and read in one transaction: under READ COMMITTED each has a snapshot of its own, under REPEATABLE READ the read
  * is older than the token. */
 static int64_t
@@ -402,8 +412,8 @@ claim_and_read_in_one_transaction(const char *level)
     struct reader reader;
     struct err err = ERR_INIT;
     struct db *other = lab_connect(LAB_OWNER);
-    char *text = lab_printf("begin isolation level %s", level);
-    cr_assert_eq(db_run(lab, GROUP_BARE, text, NULL, 1, 10000, NULL, &err), RC_OK, "%s", err.message);
+    cr_assert_eq(db_run(lab, GROUP_BARE, lab_printf("begin isolation level %s", level), NULL, 1, 10000, NULL, &err),
+                 RC_OK);
     sql_text(lab, "select count(*) from docs");
     write_document(1, "B1"); /* changed and settled by others meanwhile */
     sql_run(other,
@@ -415,17 +425,8 @@ claim_and_read_in_one_transaction(const char *level)
     return bad();
 }
 
-Test(interleavings, claim_and_read_each_have_their_own_snapshot)
-{
-    begin(NULL);
-    cr_assert_eq(claim_and_read_in_one_transaction("read committed"), 0);
-}
-
-Test(interleavings, claim_and_read_each_have_their_own_snapshot_mutant)
-{
-    begin(NULL);
-    cr_assert_geq(claim_and_read_in_one_transaction("repeatable read"), 1);
-}
+PROTOCOL(claim_and_read_each_have_their_own_snapshot, claim_and_read_in_one_transaction("read committed"),
+         claim_and_read_in_one_transaction("repeatable read"))
 
 static int64_t
 token_drawn(bool after_the_read)
@@ -441,17 +442,7 @@ token_drawn(bool after_the_read)
     return bad();
 }
 
-Test(interleavings, the_token_is_drawn_before_the_read)
-{
-    begin(NULL);
-    cr_assert_eq(token_drawn(false), 0);
-}
-
-Test(interleavings, the_token_is_drawn_before_the_read_mutant)
-{
-    begin(NULL);
-    cr_assert_geq(token_drawn(true), 1);
-}
+PROTOCOL(the_token_is_drawn_before_the_read, token_drawn(false), token_drawn(true))
 
 /* --- capture --- */
 
@@ -487,8 +478,7 @@ Test(interleavings, changes_are_captured_mutant)
         "update docs set body = 'B1' where id = 1; delete from docs where id = 2; insert into docs values (5, 'A5')");
     cr_assert(reader_writes(&reader));
     struct verdict found = everything_after();
-    cr_assert(found.wrong == 1 && found.missing == 1 && found.orphaned == 1, "%" PRId64 " %" PRId64 " %" PRId64,
-              found.wrong, found.missing, found.orphaned);
+    cr_assert(found.wrong == 1 && found.missing == 1 && found.orphaned == 1);
 }
 
 /* A document that is inserted after the bound was read and before the triggers stand is in neither. */
@@ -565,10 +555,10 @@ Test(interleavings, a_retry_while_the_drainer_settles_a_failed_document_that_is_
     worker_open(&other, waiting, "m", NULL);
     cr_assert_eq(db_begin(person, &err), RC_OK);
     sql_text(person, "select (reembed.lock_migration('m')).number"); /* where every operation begins */
-    char *text = lab_printf("select 1 from reembed.failure where doc_id = '1' for update");
     drain_write_send(&other, &pass.drainer, &pass.changes, &pass.reading);
     sql_await_lock(waiting);
-    sql_text(person, "%s", text); /* and where retry and skip go on */
+    sql_text(person,
+             "select 1 from reembed.failure where doc_id = '1' for update"); /* and where retry and skip go on */
     cr_assert_eq(db_commit(person, &err), RC_OK);
     cr_assert_eq(sql_receive(waiting, &err), RC_OK, "%s", err.message);
     pass_end(&pass);
@@ -593,8 +583,7 @@ Test(interleavings, a_skip_while_the_drainer_fails_the_document)
     cr_assert_eq(bad(), 0);
 }
 
-/* Documents that are tried again stand neither in failures nor in the target: it is not complete without them, whatever
- * a sweep that had begun before them says. */
+/* Documents that are tried again stand neither in failures nor in the target: it is not complete without them. */
 Test(interleavings, a_retry_while_the_last_sweep_comes_to_its_end)
 {
     sql_run(lab, "update docs set body = 'BAD' where id = 1");
