@@ -80,7 +80,7 @@ def check_end(lab, journal, fleet):
 
 
 def test_twenty_kills_in_process_model(lab):
-    count = scaled(20000, 2000)
+    count = scaled(20000, 10000)
     journal = lab.documents(count)
     file = lab.file(backfill={"batch_size": BATCH, "max_concurrent": THREADS}, database={"lease_secs": LEASE_SECS})
     watcher = lab.watcher()
