@@ -19,6 +19,10 @@ if(REEMBED_WERROR)
     add_compile_options(-Werror)
 endif()
 
+if(REEMBED_FAIL_POINTS)
+    add_compile_definitions(REEMBED_FAIL_POINTS)
+endif()
+
 if(REEMBED_SANITIZE)
     add_compile_options(-fsanitize=${REEMBED_SANITIZE} -fno-sanitize-recover=all)
     add_link_options(-fsanitize=${REEMBED_SANITIZE})

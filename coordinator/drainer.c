@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/batch.h"
 #include "coordinator/run.h"
@@ -84,7 +85,7 @@ claim(struct drainer *d, struct err *err)
         d->floor = 0;
     }
     PQclear(result);
-    return RC_OK;
+    return d->leased ? fail_point("drainer.claimed", err) : RC_OK;
 }
 
 static enum rc
@@ -103,7 +104,7 @@ renew(struct drainer *d, struct err *err)
         d->leased = false;
     d->renewed_ms = clock_now_ms();
     PQclear(result);
-    return rc;
+    return rc == RC_OK ? fail_point("drainer.renewed", err) : rc;
 }
 
 static void
@@ -114,6 +115,7 @@ release(struct drainer *d)
 
     if (!d->leased || !db_alive(d->db))
         return;
+    (void)fail_point("drainer.releasing", NULL);
     db_set_stop(d->db, NULL);
     params_add_int8(&params, d->space->id);
     params_add_uuid(&params, d->owner);
@@ -177,7 +179,8 @@ settle_truncate(struct drainer *d, const struct pass *pass, struct err *err)
 
     if (d->space->side) {
         params_add_int8(&params, d->run->migration->number);
-        if ((rc = run_exec(d->run, d->db, sql_truncate_kick, &params, NULL, err)) != RC_OK)
+        if ((rc = run_exec(d->run, d->db, sql_truncate_kick, &params, NULL, err)) != RC_OK ||
+            (rc = fail_point("drainer.truncating", err)) != RC_OK)
             goto out;
     }
     params_reset(&params);
@@ -299,7 +302,7 @@ write_same(struct drainer *d, const struct pass *pass, const struct write_set *s
     if (rc == RC_OK && result_int64(result, 0, "fenced") == 0)
         d->leased = false;
     PQclear(result);
-    return rc;
+    return rc == RC_OK ? fail_point("drainer.raised", err) : rc;
 }
 
 /* Repeating it is harmless: the same token does not win over itself, and what was settled is gone from the log. */
@@ -334,7 +337,7 @@ write_changed(struct drainer *d, const struct pass *pass, const struct write_set
     if (rc == RC_OK && result_int64(result, 0, "settled") < (int64_t)set->count)
         d->skipped_some = true;
     PQclear(result);
-    return rc;
+    return rc == RC_OK ? fail_point("drainer.written", err) : rc;
 }
 
 static enum rc
@@ -368,6 +371,8 @@ drain_documents(struct drainer *d, const struct pass *pass, struct err *err)
 
     if (rc != RC_OK)
         return rc;
+    if ((rc = fail_point("drainer.read", err)) != RC_OK)
+        goto out;
     server = *db_server(d->db);
     most = (size_t)result_rows(rows) / run->batch_size + 1;
     if (!(batches = arena_array(pass->arena, most, sizeof(struct batch *)))) {
@@ -385,7 +390,8 @@ drain_documents(struct drainer *d, const struct pass *pass, struct err *err)
     }
     PQclear(rows);
     rows = NULL;
-    rc = embed_batches(d, batches, count, err);
+    if ((rc = embed_batches(d, batches, count, err)) == RC_OK)
+        rc = fail_point("drainer.embedded", err);
     /* what a server said that has crashed since may never have been committed there: read again */
     if ((rc == RC_OK || rc == RC_CLOSED) && d->leased && db_same_server(&server, db_server(d->db))) {
         enum rc settled = settle(d, pass, batches, count, err);
@@ -411,7 +417,8 @@ drain_once(struct drainer *d, struct err *err)
     if (++d->passes % FLOOR_PASSES == 0)
         d->floor = 0;
     d->skipped_some = false;
-    rc = list_changes(d, &pass, err);
+    if ((rc = list_changes(d, &pass, err)) == RC_OK && pass.count + pass.marker_count > 0)
+        rc = fail_point("drainer.listed", err);
     if (rc == RC_OK && pass.marker_count > 0)
         rc = settle_truncate(d, &pass, err);
     if (rc == RC_OK && pass.id_count > 0)
@@ -442,7 +449,7 @@ purge(struct drainer *d, struct err *err)
     params_add_int4(&params, PURGE_LIMIT);
     rc = run_exec(d->run, d->db, d->space->purge, &params, NULL, err);
     params_clear(&params);
-    return rc;
+    return rc == RC_OK ? fail_point("drainer.purged", err) : rc;
 }
 
 static enum rc

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/index_build.h"
 #include "coordinator/run.h"
@@ -70,7 +71,7 @@ claim_finish(struct finisher *f, bool *ret_mine, struct err *err)
         *ret_mine = result_bool(result, 0, "mine");
     f->claimed_ms = rc == RC_OK && *ret_mine ? clock_now_ms() : 0;
     PQclear(result);
-    return rc;
+    return f->claimed_ms != 0 ? fail_point("finisher.claimed", err) : rc;
 }
 
 static enum rc
@@ -111,7 +112,7 @@ enter_stage(struct finisher *f, const char *stage, struct err *err)
     params_add_text(&params, stage);
     rc = exec(f, "SELECT reembed.enter_stage($1, $2)", &params, NULL, err);
     params_clear(&params);
-    return rc;
+    return rc == RC_OK ? fail_point("finisher.staged", err) : rc;
 }
 
 /* --- the exact sweep --- */
@@ -181,7 +182,7 @@ record(struct finisher *f, const struct sweep_counts *counts, bool clean, struct
     params_add_bool(&params, clean);
     rc = exec(f, "SELECT reembed.record_sweep($1, $2, $3, $4, $5, $6)", &params, NULL, err);
     params_clear(&params);
-    return rc;
+    return rc == RC_OK ? fail_point("finisher.recorded", err) : rc;
 }
 
 /* Sweeps, and waits until the changes that were there when it began are applied. The sweep is clean when it found
@@ -198,7 +199,7 @@ sweep_until_clean(struct finisher *f, struct err *err)
         if ((rc = highest_change(f, &f->sweep_from, err)) != RC_OK)
             return rc;
         rc = sweep(f->db, f->run->migration, true, exec_for_sweep, still_mine, f, &counts, err);
-        if (rc != RC_OK)
+        if (rc != RC_OK || (rc = fail_point("finisher.swept", err)) != RC_OK)
             return rc;
         f->measured_ms = clock_now_ms();
         f->measure_took_ms = f->measured_ms - began_ms;
@@ -250,12 +251,14 @@ try_cutover(struct finisher *f, bool *ret_flipped, struct err *err)
     enum rc rc;
 
     params_add_text(&params, f->run->migration->id);
-    rc = exec(f, "SELECT reembed.try_cutover($1) AS flipped", &params, &result, err);
+    if ((rc = fail_point("finisher.flipping", err)) == RC_OK)
+        rc = exec(f, "SELECT reembed.try_cutover($1) AS flipped", &params, &result, err);
     params_clear(&params);
     if (rc == RC_OK && (*ret_flipped = result_bool(result, 0, "flipped"))) {
         atomic_store(&f->run->flipped, true);
         atomic_store(&f->run->drain_allowed, true);
         log_event(LOG_INFO, "queries go to the target", LF_STR("model", f->run->migration->target.model));
+        rc = fail_point("finisher.flipped", err);
     }
     PQclear(result);
     /* a gate that stopped holding between two looks is not an error */
@@ -269,8 +272,11 @@ complete(struct finisher *f, struct err *err)
     enum rc rc;
 
     params_add_text(&params, f->run->migration->id);
-    rc = exec(f, "SELECT reembed.complete($1)", &params, NULL, err);
+    if ((rc = fail_point("finisher.completing", err)) == RC_OK)
+        rc = exec(f, "SELECT reembed.complete($1)", &params, NULL, err);
     params_clear(&params);
+    if (rc == RC_OK)
+        rc = fail_point("finisher.completed", err);
     if (rc == RC_OK)
         run_completed(f->run);
     return rc == RC_REFUSED ? RC_AGAIN : rc; /* another process did it, or something changed: look again */

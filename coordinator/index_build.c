@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 #include "db/result.h"
 #include "db/statements.h"
@@ -141,7 +142,9 @@ index_build(struct run *run, struct db *db, struct err *err)
             rc = create_index(run, db, facts, err);
     }
     if (rc == RC_OK)
+        rc = fail_point("finisher.indexed", err);
+    if (rc == RC_OK)
         rc = note_ready(run, db, facts, started_ms, err);
     PQclear(facts);
-    return rc;
+    return rc == RC_OK ? fail_point("finisher.index_noted", err) : rc;
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/batch.h"
 #include "coordinator/throttle.h"
@@ -80,6 +81,8 @@ renew_chunks(struct run *run, struct db *db, struct err *err)
                 !atomic_exchange(&list[i]->lost, true))
                 log_event(LOG_INFO, "a lease went to another", LF_INT("chunk", list[i]->no));
             PQclear(result);
+            if (rc == RC_OK)
+                rc = fail_point("main.renewed", err);
         }
         chunk_release(list[i]);
     }
@@ -144,6 +147,8 @@ main_beat(struct run *run, struct db *db, bool last, struct err *err)
     PGresult *beat = NULL;
     enum rc rc;
 
+    if ((rc = fail_point("main.beating", err)) != RC_OK)
+        return rc;
     gethostname(host, sizeof host - 1);
     pthread_mutex_lock(&run->mutex);
     if (clock_now_ms() < run->note_until_ms)
@@ -162,7 +167,7 @@ main_beat(struct run *run, struct db *db, bool last, struct err *err)
     params_add_bool(&params, last);
     rc = db_exec(db, "SELECT * FROM reembed.heartbeat($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", &params, &beat, err);
     params_clear(&params);
-    if (rc == RC_OK && !last) {
+    if (rc == RC_OK && (rc = fail_point("main.beaten", err)) == RC_OK && !last) {
         obey(run, beat);
         rc = renew_chunks(run, db, err);
     }

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/provider.h"
 #include "db/result.h"
@@ -343,7 +344,8 @@ take_steps(struct prepared *p, bool *ret_nothing, struct err *err)
     struct run *run = &p->run;
     enum rc rc;
 
-    if ((rc = schema_install(p->db, err)) != RC_OK || (rc = create_migration(p, err)) != RC_OK ||
+    if ((rc = schema_install(p->db, err)) != RC_OK || (rc = fail_point("prepare.schema", err)) != RC_OK ||
+        (rc = create_migration(p, err)) != RC_OK || (rc = fail_point("prepare.created", err)) != RC_OK ||
         (rc = migration_load(p->db, p->file->id, &p->migration, err)) != RC_OK)
         return rc;
     run->migration = p->migration;
@@ -358,7 +360,9 @@ take_steps(struct prepared *p, bool *ret_nothing, struct err *err)
         (strcmp(p->state, "planned") == 0 || strcmp(p->state, "in_progress") == 0 || strcmp(p->state, "failed") == 0) &&
         (rc = open_provider(p, &p->file->target.provider, &p->migration->target, EMBEDDER_TARGET, err)) != RC_OK)
         return rc;
-    if ((rc = enter_by_state(p, err)) != RC_OK || (rc = install_capture(p, err)) != RC_OK)
+    if ((rc = fail_point("prepare.provider", err)) != RC_OK || (rc = enter_by_state(p, err)) != RC_OK ||
+        (rc = fail_point("prepare.entered", err)) != RC_OK || (rc = install_capture(p, err)) != RC_OK ||
+        (rc = fail_point("prepare.captured", err)) != RC_OK)
         return rc;
     p->migration = migration_free(p->migration); /* once more: what is captured is known now */
     if ((rc = migration_load(p->db, p->file->id, &p->migration, err)) != RC_OK)
@@ -370,7 +374,7 @@ take_steps(struct prepared *p, bool *ret_nothing, struct err *err)
         *ret_nothing = false;
         return open_providers(p, err);
     }
-    if ((rc = count_documents(p, err)) != RC_OK)
+    if ((rc = count_documents(p, err)) != RC_OK || (rc = fail_point("prepare.counted", err)) != RC_OK)
         return rc;
     if (p->migration->source.captured && p->file->source.has_provider)
         rc = open_provider(p, &p->file->source.provider, &p->migration->source, EMBEDDER_SOURCE, err);

@@ -1,5 +1,6 @@
 /* The reader: claims chunks, cuts new ones when there is nothing to claim, reads their documents by keyset and hands
  * them to the pool. It stays only so far ahead of the writers that memory is bounded by documents and by bytes. */
+#include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/batch.h"
 #include "coordinator/run.h"
@@ -116,7 +117,7 @@ hand_out(struct run *run, struct db *db, struct chunk *chunk, const PGresult *ro
             batch_free(batch);
             return rc;
         }
-        if ((rc = submit(run, batch)) != RC_OK)
+        if ((rc = submit(run, batch)) != RC_OK || (rc = fail_point("reader.handed", err)) != RC_OK)
             return rc;
     } while (first < count);
     return RC_OK;
@@ -133,7 +134,8 @@ read_chunk(struct run *run, struct db *db, struct chunk *chunk, struct err *err)
 
     while (rc == RC_OK && !last && !atomic_load(&chunk->lost)) {
         if ((rc = wait_for_room(run)) != RC_OK ||
-            (rc = read_window(run, db, chunk, cursor, limit, &rows, err)) != RC_OK)
+            (rc = read_window(run, db, chunk, cursor, limit, &rows, err)) != RC_OK ||
+            (rc = fail_point("reader.read", err)) != RC_OK)
             break;
         int count = result_rows(rows);
         last = (size_t)count < limit;
@@ -220,7 +222,7 @@ cut_chunk(struct run *run, struct db *db, struct err *err)
     if (rc == RC_OK && result_is_null(result, 0, "no") && result_int64(result, 0, "locked") == 0)
         rc = RC_AGAIN;
     PQclear(result);
-    return rc;
+    return rc == RC_OK ? fail_point("reader.cut", err) : rc;
 }
 
 static enum rc
@@ -260,14 +262,15 @@ work_chunks(struct run *run, struct db *db, struct err *err)
         struct chunk *chunk = NULL;
         rc = claim_chunk(run, db, &chunk, err);
         if (rc == RC_OK) {
-            rc = read_chunk(run, db, chunk, err);
+            if ((rc = fail_point("reader.claimed", err)) == RC_OK)
+                rc = read_chunk(run, db, chunk, err);
             chunk_release(chunk);
         } else if (rc == RC_AGAIN && (rc = cut_chunk(run, db, err)) == RC_AGAIN) {
             if ((rc = look_at_backfill(run, db, &cut, &over, err)) != RC_OK)
                 return rc;
             if (over) {
                 atomic_store(&run->backfill_over, true);
-                return RC_OK;
+                return fail_point("reader.over", err);
             }
             if (cut && run->options->once && !holds_chunks(run))
                 return RC_OK; /* what is left is leased by others */

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/exit_code.h"
 #include "coordinator/flow.h"
@@ -255,13 +256,15 @@ run_command(const struct run_options *options, char *ret_migration_id, struct er
     } else {
         log_event(LOG_INFO, "working", LF_STR("migration", p.file->id), LF_INT("threads", p.run.threads),
                   LF_INT("batch_size", p.run.batch_size));
-        rc = start_threads(&p.run, &threads, err);
+        if ((rc = fail_point("run.prepared", err)) == RC_OK && (rc = start_threads(&p.run, &threads, err)) == RC_OK)
+            rc = fail_point("run.started", err);
         if (rc == RC_OK)
             main_loop(&p.run, p.db);
         else
             run_stop(&p.run, STOP_FAILED, rc, err);
         if (p.run.pool)
             wait_for_threads(&p.run, p.db, &threads);
+        (void)fail_point("run.joined", NULL);
         if (!db_alive(p.db)) {
             struct err ignored = ERR_INIT;
             struct retry_policy once = {.max_attempts = 1, .total_ms = 2000};
@@ -270,6 +273,7 @@ run_command(const struct run_options *options, char *ret_migration_id, struct er
             db_set_stop(p.db, &p.run.abandon);
         }
         release_chunks(&p.run, p.db);
+        (void)fail_point("run.released", NULL);
         struct err ignored = ERR_INIT;
         if (db_alive(p.db)) {
             main_beat(&p.run, p.db, true, &ignored);
@@ -277,6 +281,7 @@ run_command(const struct run_options *options, char *ret_migration_id, struct er
         } else {
             *err = p.run.err;
         }
+        (void)fail_point("run.recorded", NULL);
         code = exit_of_run(&p, err);
     }
     pool_close(p.run.pool);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fail_point.h"
 #include "db/result.h"
 #include "db/statements.h"
 
@@ -73,7 +74,8 @@ sweep(struct db *db, const struct migration *migration, bool note, sweep_exec ex
         if ((rc = next_bound(&walk, lo, &bound, err)) != RC_OK)
             break;
         hi = result_is_null(bound, 0, "hi") ? (struct doc_key){NULL, 0} : result_key(bound, 0, "hi");
-        rc = sweep_window(&walk, lo, hi, note, &counts, err);
+        if ((rc = sweep_window(&walk, lo, hi, note, &counts, err)) == RC_OK)
+            rc = fail_point("finisher.walked", err);
         PQclear(before);
         before = bound;
         bound = NULL;

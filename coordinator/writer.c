@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/batch.h"
 #include "coordinator/run.h"
@@ -334,7 +335,8 @@ settle_group(struct writer *w, struct group *group, bool *ret_written, struct er
     for (int attempt = 0;; attempt++) {
         if (atomic_load(&group->chunk->lost))
             return RC_OK;
-        if ((rc = look_at_fence(w, group, &verdict, err)) != RC_OK)
+        if ((rc = look_at_fence(w, group, &verdict, err)) != RC_OK ||
+            (rc = fail_point("writer.settling", err)) != RC_OK)
             return rc;
         if (verdict == VERDICT_WRITTEN) {
             *ret_written = true;
@@ -384,6 +386,8 @@ receive_group(struct writer *w, struct err *err)
         if (plain[0] && taken == 1)
             break;
     } while (taken < w->in_flight);
+    if (rc == RC_OK)
+        rc = fail_point("writer.answered", err);
 
     for (size_t i = 0; i < taken; i++) {
         struct group *group = &w->groups[w->first];
@@ -415,12 +419,24 @@ choose_chunk(struct writer *w, bool final, size_t least)
     return best;
 }
 
+/* The group was read from another server than ours. Ours may be the old one: a connection that nothing was sent through
+ * since does not know that its server is gone. One statement finds out, and connects again where it must. */
+static enum rc
+look_at_server(struct writer *w, struct err *err)
+{
+    enum rc rc = RC_OK;
+
+    while (rc == RC_OK && w->in_flight > 0)
+        rc = receive_group(w, err);
+    return rc == RC_OK ? run_exec(w->run, w->db, "SELECT 1", NULL, NULL, err) : rc;
+}
+
 static enum rc
 send_group(struct writer *w, struct chunk *chunk, struct err *err)
 {
     struct group *group = &w->groups[(w->first + w->in_flight) % DEPTH];
     bool written = false;
-    enum rc rc;
+    enum rc rc = RC_OK;
 
     if (!fill_group(group, chunk)) {
         lose_chunk(w, chunk, "out of memory");
@@ -430,19 +446,24 @@ send_group(struct writer *w, struct chunk *chunk, struct err *err)
     for (size_t i = 0; i < w->chunk_count; i++)
         if (w->chunks[i] == chunk && !chunk->waiting)
             forget_chunk(w, i--);
-    if (!same_server(w, group)) {
+    if (!same_server(w, group))
+        rc = look_at_server(w, err);
+    if (rc == RC_OK && !same_server(w, group)) {
         lose_chunk(w, chunk, "the server is another one");
         group_done(w, group, false);
         return RC_OK;
     }
-    rc = group_params(w, group, err);
+    if (rc == RC_OK)
+        rc = group_params(w, group, err);
+    if (rc == RC_OK)
+        rc = fail_point("writer.sending", err);
     if (rc == RC_OK && db_alive(w->db))
         rc = db_send(w->db, w->run->migration->chunk_write, &group->params, err);
     else if (rc == RC_OK)
         rc = RC_RETRY;
     if (rc == RC_OK) {
         w->in_flight++;
-        return RC_OK;
+        return fail_point("writer.sent", err);
     }
     while (w->in_flight > 0 && (rc == RC_RETRY || rc == RC_AGAIN)) { /* settling needs the connection for itself */
         enum rc received = receive_group(w, err);
@@ -491,7 +512,7 @@ write_batches(struct writer *w, struct err *err)
         else if (w->in_flight > 0)
             rc = receive_group(w, err);
         else if (closed)
-            break;
+            return fail_point("writer.closed", err);
         else if (queue_pop(w->finished, 1000, &item) == RC_OK)
             take_in(w, item);
     }

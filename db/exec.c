@@ -177,6 +177,8 @@ send_group(struct db *db, enum group_kind kind, const char *sql, const struct pa
     }
     if (!db_alive(db))
         return connection_lost(err);
+    char room[DB_FAULT_MAX];
+    sql = db_fault_statement(db, sql, &params, room);
     if (db->flight_count >= db_max_in_flight(db))
         return err_set(err, RC_AGAIN, ERR_DATABASE, "%zu statements are under way", db->flight_count);
 
@@ -190,12 +192,15 @@ send_group(struct db *db, enum group_kind kind, const char *sql, const struct pa
         queued = queued && queue_prelude(db, strbuf_text(&db->prelude));
         commands_before++;
     }
-    queued = queued && queue_command(db, sql, params, result_format) && PQpipelineSync(db->conn) == 1;
+    queued = queued && queue_command(db, sql, params, result_format);
+    db_fault_half(db);
+    queued = queued && PQpipelineSync(db->conn) == 1;
     enum rc rc = queued ? flush(db, err) : answer_failed(db, NULL, err);
     if (rc == RC_OK)
         remember_flight(db, commands_before);
     else
         db_lose(db);
+    db_fault(db, "db.sent");
     return rc;
 }
 
@@ -281,6 +286,7 @@ receive_next(struct db *db, int64_t patience_ms, PGresult **ret_result, struct e
     db->flight_count--;
 
     enum rc rc = receive_group(db, commands_before, patience_ms, ret_result, err);
+    db_fault(db, "db.answered");
     if (rc == RC_CLOSED || db->flight_count == 0)
         atomic_store(&db->cancel_requested, false);
     return rc;

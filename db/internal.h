@@ -2,6 +2,7 @@
  *
  * db/connection.c  open, identity, reconnect, cancel      db/exec.c    statements, pipelines, transactions
  * db/answer.c      a server's complaint -> rc and err     db/url.c     checking and showing a database URL
+ * db/fault.c       fail points of statements
  */
 #ifndef REEMBED_DB_INTERNAL_H
 #define REEMBED_DB_INTERNAL_H
@@ -56,6 +57,46 @@ enum rc db_write_prelude(struct db *db, struct err *err);
 /* --- db/exec.c --- */
 enum rc db_run(struct db *db, enum group_kind kind, const char *sql, const struct params *params, int result_format,
                int64_t patience_ms, PGresult **ret_result, struct err *err);
+
+/* --- db/fault.c: fail points of statements (base/fail_point.h), nothing in a release --- */
+enum { DB_FAULT_MAX = 128 };
+
+#ifdef REEMBED_FAIL_POINTS
+
+/* A point whose error is a connection that is cut. */
+void db_fault(struct db *db, const char *point);
+
+/* The point db.statement: what is to be sent in the place of `sql`. `room` holds it. */
+const char *db_fault_statement(struct db *db, const char *sql, const struct params **params, char room[DB_FAULT_MAX]);
+
+/* The point db.half: the server has the statement but not its Sync. */
+void db_fault_half(struct db *db);
+
+#else
+
+static inline void
+db_fault(struct db *db, const char *point)
+{
+    (void)db;
+    (void)point;
+}
+
+static inline const char *
+db_fault_statement(struct db *db, const char *sql, const struct params **params, char room[DB_FAULT_MAX])
+{
+    (void)db;
+    (void)params;
+    (void)room;
+    return sql;
+}
+
+static inline void
+db_fault_half(struct db *db)
+{
+    (void)db;
+}
+
+#endif
 
 /* --- db/answer.c --- */
 

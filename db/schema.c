@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fail_point.h"
 #include "base/strbuf.h"
 #include "db/install.h"
 #include "db/result.h"
@@ -219,10 +220,12 @@ install_next(struct db *db, bool *ret_done, struct err *err)
     if ((rc = lock_and_look(db, &installed, err)) != RC_OK)
         goto out;
     *ret_done = installed == latest_version();
-    if (!*ret_done &&
-        ((rc = prepare(db, err)) != RC_OK || (rc = apply_version(db, &sql_versions[installed], err)) != RC_OK))
+    if (!*ret_done && ((rc = fail_point("schema.locked", err)) != RC_OK || (rc = prepare(db, err)) != RC_OK ||
+                       (rc = apply_version(db, &sql_versions[installed], err)) != RC_OK ||
+                       (rc = fail_point("schema.applied", err)) != RC_OK))
         goto out;
-    rc = db_commit(db, err);
+    if ((rc = db_commit(db, err)) == RC_OK && !*ret_done)
+        rc = fail_point("schema.committed", err);
 out:
     db_rollback(db);
     hint_at_rights(rc, err);

@@ -1,7 +1,7 @@
 """An application that writes documents all the time and keeps a journal of what the table must hold.
 
-It knows nothing of vectors, holds one connection, and every statement must succeed: a refused or killed one is a fault
-of ours. Bodies are never repeated, so that each version of a document has a vector of its own.
+It knows nothing of vectors, and every statement must succeed: a refused or killed one is a fault of ours. Bodies are
+never repeated, so that each version of a document has a vector of its own; only `back` returns to an earlier one.
 """
 import random
 import threading
@@ -41,9 +41,18 @@ class Journal:
         return wrong[:5]
 
 
+# Kinds of steps and how often they are taken.
+PLAIN = {"insert": 20, "edit": 25, "edits": 10, "delete": 12, "reinsert": 12, "retitle": 10, "think_again": 5, "rename": 6}
+# Also documents that are edited again and again, a statement over a fifth of the table, a transaction that stays open
+# while other writes pass it, a text that is changed and changed back.
+STORM = {**PLAIN, "hot": 25, "bulk": 1, "long": 4, "back": 8}
+
+
 class Application(threading.Thread):
-    def __init__(self, url, journal, seed, pace=0.002, outages=False):
+    def __init__(self, url, journal, seed, pace=0.002, outages=False, kinds=None):
         super().__init__(daemon=True)
+        self.kinds = kinds or PLAIN
+        self.open = None                # the long transaction: (connection, what it will have done, steps left)
         self.url = url
         self.journal = journal
         self.random = random.Random(seed)
@@ -59,6 +68,8 @@ class Application(threading.Thread):
 
     def _some(self, most):
         known = list(self.journal.documents)
+        if self.open is not None:       # its rows are locked
+            known = [key for key in known if key not in self.open[1]]
         return sorted(self.random.sample(known, min(len(known), self.random.randint(1, most))))
 
     def do_insert(self, sql):
@@ -105,13 +116,53 @@ class Application(threading.Thread):
         sql.execute("UPDATE docs SET id = %s WHERE id = %s", (new, key))
         return {key: None, new: self.journal.documents[key]}
 
+    def do_back(self, sql, keys):
+        """A, B, A in two statements: the vector of A is right again, but not by being older."""
+        before = {key: self.journal.documents[key] for key in keys}
+        self._remember(self.do_edit(sql, keys))
+        sql.execute("UPDATE docs SET body = u.body FROM unnest(%s::bigint[], %s::text[]) AS u(id, body) "
+                    "WHERE docs.id = u.id", (keys, [before[key][0] for key in keys]))
+        return before
+
+    def do_long(self, sql, keys):
+        """Begins a transaction on a connection of its own; it is committed some steps later, or thought better of."""
+        if self.open is not None:
+            self.open = (*self.open[:2], 1)
+            return {}
+        other = psycopg.connect(self.url, application_name="application")
+        after = self.do_edit(other, keys[1:] or keys)
+        if keys[1:]:
+            after.update(self.do_delete(other, keys[:1]))
+        self.open = (other, after, self.random.randint(1, 40))
+        return {}
+
+    def _close_open(self, commit):
+        connection, after, _ = self.open
+        self.open = None
+        try:
+            if not commit:
+                connection.rollback()
+                return {}
+            connection.commit()
+            return after
+        finally:
+            connection.close()
+
     def step(self, sql):
-        kind = self.random.choices(("insert", "edit", "edits", "delete", "reinsert", "retitle", "think_again", "rename"),
-                                   (20, 25, 10, 12, 12, 10, 5, 6))[0]
-        keys = self._some({"edits": 40, "delete": 3, "reinsert": 3, "retitle": 60}.get(kind, 1))
+        if self.open is not None:
+            self.open = (*self.open[:2], self.open[2] - 1)
+            if self.open[2] <= 0:
+                return [], self._close_open(self.random.random() < 0.85)
+        kind = self.random.choices(list(self.kinds), self.kinds.values())[0]
+        keys = self._some({"edits": 40, "delete": 3, "reinsert": 3, "retitle": 60, "long": 12,
+                           "bulk": len(self.journal.documents) // 5 + 1}.get(kind, 1))
+        if kind == "hot":
+            keys = [key for key in keys if key in self.journal.documents]
+            hot = [key for key in sorted(self.journal.documents)[:3] if self.open is None or key not in self.open[1]]
+            keys = [self.random.choice(hot)] if hot else keys
         if kind == "insert" or not keys:
             return keys, self.do_insert(sql)
-        if kind == "edits":
+        if kind in ("edits", "hot", "bulk"):
             kind = "edit"
         return keys, getattr(self, "do_" + kind)(sql, keys)
 
@@ -152,15 +203,22 @@ class Application(threading.Thread):
                 except psycopg.OperationalError:
                     if not self.outages:
                         raise
+                    if self.open is not None:
+                        self.open[0].close()
+                        self.open = None
                     sql.close()
                     sql = self._connect()
                     self._look(sql)
                 else:
                     self.slowest = max(self.slowest, time.monotonic() - began)
                 self._enough.wait(self.pace)
+            if self.open is not None:
+                self._remember(self._close_open(True))
         except Exception as error:      # whatever it is, the test must hear of it
             self.errors.append(error)
         finally:
+            if self.open is not None:
+                self.open[0].close()
             if sql is not None:
                 sql.close()
 

@@ -91,10 +91,14 @@ def floats(sent):
 class Cluster:
     """A private server that may be stopped, killed and reconfigured. Crash safe: what it acknowledged stays."""
 
-    def __init__(self, version):
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="reembed-cluster."))
-        self.directory.chmod(0o755)     # root's server runs as another user
-        self.place = self.directory / "pg"
+    def __init__(self, version, place=None):
+        """place: a directory of the caller's instead of one of its own."""
+        if place is None:
+            self.directory = pathlib.Path(tempfile.mkdtemp(prefix="reembed-cluster."))
+            self.directory.chmod(0o755)     # root's server runs as another user
+            self.place = self.directory / "pg"
+        else:
+            self.directory = self.place = place
         self.version = version
         self.url = self.start()
 
@@ -119,6 +123,13 @@ class Cluster:
         self.stop_fast() if how == "fast" else self.stop_immediately()
         self.start()
 
+    def make_fast(self):
+        """Without waiting for the disk. What was acknowledged still survives a crash of the server, not one of the machine."""
+        with psycopg.connect(self.url, autocommit=True) as admin:
+            admin.execute("ALTER SYSTEM SET fsync = off")
+            admin.execute("ALTER SYSTEM SET full_page_writes = off")
+            admin.execute("SELECT pg_reload_conf()")
+
     def require_password(self, user):
         """From now on this user needs a password, over the socket too."""
         rules = self.place / "data/pg_hba.conf"
@@ -131,6 +142,11 @@ class Cluster:
             self._call("stop")
         finally:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def server_user():
+    """As whom a server runs that root has started; None for everybody else."""
+    return os.environ.get("REEMBED_PG_USER", "nobody") if os.getuid() == 0 else None
 
 
 def _exists(pid):

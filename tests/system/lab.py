@@ -113,8 +113,8 @@ class Lab:
         journal.fill(self.database, count, **how)
         return journal
 
-    def application(self, journal, pace=0.002, outages=False, url=None):
-        application = Application(url or self.url, journal, self.random.randrange(2 ** 32), pace, outages)
+    def application(self, journal, pace=0.002, outages=False, url=None, kinds=None):
+        application = Application(url or self.url, journal, self.random.randrange(2 ** 32), pace, outages, kinds)
         application.start()
         return application
 

@@ -6,8 +6,9 @@ import subprocess
 import tempfile
 import time
 
-BINARY = pathlib.Path(os.environ["REEMBED_BINARY_DIR"]) / "bin" / "reembed"
-FAKE_SERVER = BINARY.with_name("fake-embedding-server")
+PROGRAMS = pathlib.Path(os.environ["REEMBED_BINARY_DIR"]) / "bin"
+BINARY = pathlib.Path(os.environ.get("REEMBED_PROGRAM") or PROGRAMS / "reembed").absolute()
+FAKE_SERVER = PROGRAMS / "fake-embedding-server"
 SOURCE = pathlib.Path(os.environ["REEMBED_SOURCE_DIR"])
 
 # Under sanitizers and valgrind everything is many times slower: CTest sets the first, the second follows from it.

@@ -1,45 +1,15 @@
 """Connections are cut and the server is restarted, in the middle of everything: the work goes on and all of it is right."""
 import signal
-import threading
 import time
 
-import psycopg
 import pytest
 
+from axe import Axe
 from database import with_parts
 from lab import OLD_MODEL, merged
 from program import PATIENCE, eventually, scaled
 
 SOURCE_HASHING = {"source": {"provider": {"kind": "hashing"}}}
-
-
-class Axe(threading.Thread):
-    """Terminates the program's backends, or those whose latest statement is like this, again and again."""
-
-    def __init__(self, url, random, pace=0.05, like="%"):
-        super().__init__(daemon=True)
-        self.url, self.random, self.pace, self.like = url, random, pace, like
-        self.cut = 0
-        self.errors = []
-        self._enough = threading.Event()
-
-    def run(self):
-        try:
-            with psycopg.connect(self.url, autocommit=True) as sql:
-                while not self._enough.is_set():
-                    pids = [pid for (pid,) in sql.execute(
-                        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
-                        "AND application_name = 'reembed' AND query LIKE %s", (self.like,))]
-                    if pids and sql.execute("SELECT pg_terminate_backend(%s)", (self.random.choice(pids),)).fetchone()[0]:
-                        self.cut += 1
-                    self._enough.wait(self.pace)
-        except Exception as error:
-            self.errors.append(error)
-
-    def stop(self):
-        self._enough.set()
-        self.join(30)
-        assert not self.errors, self.errors
 
 
 def test_backends_are_terminated_all_the_time(lab):
@@ -123,6 +93,21 @@ def test_the_server_is_restarted_in_the_middle(cluster, cluster_lab, how):
     edited = {str(key): body for key, body, vector in lab.database.rows("SELECT id, body, embedding FROM docs")
               if vector is not None}
     lab.check_source(edited, "SELECT id, embedding FROM docs", OLD_MODEL)
+
+
+def test_the_server_is_restarted_while_nothing_is_being_written(cluster, cluster_lab):
+    """The writer's connection was lost without its noticing: what is read from the new server is not taken for the old one's."""
+    lab = cluster_lab
+    journal = lab.documents(200)
+    provider = lab.provider(latency_ms=1500)
+    process = lab.start("run", lab.file(**merged(lab.http(provider), {"backfill": {"batch_size": 10, "max_concurrent": 2}})))
+    eventually(lambda: provider.counters()["in_flight"] == 2, 20, "requests under way")
+    cluster.restart("immediate")
+    lab.database.reconnect()
+    provider.set(latency_ms=0)
+    process.ends(0)
+    assert process.err.count("chunk given up") <= 12, process       # those that had been read before
+    lab.check_completed(journal)
 
 
 def test_the_server_is_away_for_a_while(cluster, cluster_lab):

@@ -1,0 +1,131 @@
+"""What happens to connections: backends are terminated, networks break, servers are restarted, a standby takes over."""
+import time
+
+from axe import Axe
+from cases import case
+from cases.kills import end
+from database import Cluster
+from program import eventually
+from proxy import FAULTS, Proxy
+from standby import Pair
+
+SOURCE_HASHING = {"source": {"provider": {"kind": "hashing"}}}
+
+
+def fleet_of(trial, count, url=None):
+    return [trial.start("--follow", url=url) for _ in range(count)]
+
+
+def again(trial, fleet, url=None):
+    """Replaces those that ended by exit 4, cut before they had ever been connected: only then they may give up."""
+    for number, process in enumerate(fleet):
+        if not process.running:
+            assert process.wait() == 4 and "working" not in process.err, process
+            fleet[number] = trial.start("--follow", url=url)
+
+
+@case("terminations", pr=1, night=6)
+def terminations(context):
+    trial = context.trial(documents=1200, lease=0.5, **(SOURCE_HASHING if context.number % 2 else {}))
+    trial.serve(latency_ms=25)
+    trial.sample()
+    fleet = fleet_of(trial, 2)
+    eventually(lambda: all("working" in process.err for process in fleet), 30, "the processes to work")
+    trial.write(pace=0.05)
+    like = "%WITH fence%" if context.number % 3 == 2 else "%"
+    axe = Axe(trial.url, trial.random, pace=0.04, like=like)
+    axe.start()
+    deadline = time.monotonic() + 60
+    while axe.cut < 60 and time.monotonic() < deadline and (trial.state() != "completed" or axe.cut < 40):
+        again(trial, fleet)
+        time.sleep(0.05)
+    axe.stop()
+    trial.counts["terminations"] += axe.cut
+    again(trial, fleet)
+    end(trial, fleet)
+
+
+@case("networks", pr=2, night=12)
+def networks(context):
+    """One process behind a network that breaks, one beside it."""
+    trial = context.trial(documents=800, lease=0.5, database={"statement_timeout_secs": 1})
+    trial.serve(latency_ms=25)
+    socket_path = trial.database.sql.info.host + "/.s.PGSQL.5432"
+    proxy = context.open(Proxy(socket_path, context.seed, patience=1.0))
+    url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{trial.database.name}"
+    trial.sample(idle=None)
+    fleet = [trial.start("--follow", url=url), trial.start("--follow", url=url if context.number % 2 else None)]
+    eventually(lambda: "working" in fleet[0].err, 30, "the first process to work")
+    trial.write(pace=0.05)
+    done, deadline = 0, time.monotonic() + 60
+    while done < 20 and time.monotonic() < deadline:
+        kind = trial.random.choice(FAULTS)
+        if proxy.fault(kind, delay=trial.random.uniform(0.05, 0.6)):
+            done += 1
+            trial.counts["proxy_faults"] += 1
+            trial.counts[f"proxy_{kind}"] += 1
+        time.sleep(trial.random.uniform(0.02, 0.4))
+        again(trial, fleet, url)
+    proxy.mend()
+    again(trial, fleet, url)
+    trial.wait_completed()
+    trial.application.stop()
+    for process in fleet:
+        trial.terminate(process, within=None)
+    trial.finish()
+
+
+@case("restarts", pr=1, night=10)
+def restarts(context):
+    cluster = context.open(Cluster(context.version))
+    cluster.make_fast()
+    trial = context.trial(server_url=cluster.url, documents=700, lease=0.5, **(SOURCE_HASHING if context.number % 2 else {}))
+    trial.serve(latency_ms=30)
+    trial.sample(outages=True)
+    fleet = fleet_of(trial, 2)
+    eventually(lambda: all("working" in process.err for process in fleet), 30, "the processes to work")
+    trial.write(pace=0.05, outages=True)
+    for _ in range(6):
+        time.sleep(trial.random.uniform(0.1, 0.8))
+        cluster.restart(trial.random.choice(("fast", "immediate", "immediate")))
+        trial.counts["restarts"] += 1
+        again(trial, fleet)
+    trial.database.reconnect()
+    eventually(lambda: all(process.running for process in fleet), 5)
+    trial.wait_completed()
+    trial.application.stop()
+    for process in fleet:
+        trial.terminate(process)
+    trial.finish()
+
+
+@case("failovers", pr=1, night=7)
+def failovers(context):
+    """The primary dies and the standby takes over, which may have missed the last transactions: claims, vectors, even
+    documents that were read."""
+    pair = context.open(Pair(context.version))
+    trial = context.trial(server_url=pair.url(), documents=700, lease=0.5, **(SOURCE_HASHING if context.number % 2 else {}))
+    trial.url = pair.url(trial.database.name)
+    trial.serve(latency_ms=40)
+    trial.sample(outages=True, url=trial.url)
+    fleet = fleet_of(trial, 2)
+    eventually(lambda: all("working" in process.err for process in fleet), 30, "the processes to work")
+    trial.write(pace=0.05, outages=True, url=trial.url)
+    lossy = False
+    for number in range(3):
+        if number:
+            pair.renew()
+        time.sleep(trial.random.uniform(0.1, 0.6))
+        lose = trial.random.uniform(0.1, 0.6) if number % 2 == 0 else 0
+        lossy = lossy or bool(lose)
+        pair.fail_over(lose)
+        trial.sampler.routes.clear()    # the flip itself may be among what was lost
+        trial.counts["failovers"] += 1
+        trial.counts["lossy_failovers"] += bool(lose)
+        again(trial, fleet)
+    trial.database.reconnect()
+    trial.wait_completed()
+    trial.application.stop()
+    for process in fleet:
+        trial.terminate(process, within=3)
+    trial.finish()
