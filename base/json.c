@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,40 @@
 
 #include "base/nearest.h"
 #include "base/strbuf.h"
+
+static _Thread_local bool memory_failed;
+static pthread_once_t watching = PTHREAD_ONCE_INIT;
+
+static void *
+watched_malloc(size_t size)
+{
+    void *memory = malloc(size);
+
+    if (memory == NULL)
+        memory_failed = true;
+    return memory;
+}
+
+static void
+watch(void)
+{
+    cJSON_Hooks hooks = {.malloc_fn = watched_malloc, .free_fn = free};
+
+    cJSON_InitHooks(&hooks);
+}
+
+void
+json_watch_memory(void)
+{
+    pthread_once(&watching, watch);
+    memory_failed = false;
+}
+
+bool
+json_memory_failed(void)
+{
+    return memory_failed;
+}
 
 /* Fills *err with a message that starts with name:line:column. */
 static enum rc
@@ -130,7 +165,12 @@ json_parse(const char *text, size_t length, const char *name, cJSON **ret_root, 
         goto out;
 
     const char *end = plain;
+    json_watch_memory();
     root = cJSON_ParseWithLengthOpts(plain, length + 1, &end, true);
+    if (json_memory_failed()) {
+        rc = err_memory(err);
+        goto out;
+    }
     if (root == NULL) {
         size_t at = end < plain ? 0 : (size_t)(end - plain);
         if (at > length)
@@ -176,8 +216,11 @@ json_read_file(const char *path, cJSON **ret_root, struct err *err)
         goto out;
     }
     if (text.failed) {
-        rc = err_set(err, RC_INVALID, ERR_USAGE, "%s is larger than %d bytes: not a configuration file", path,
-                     JSON_FILE_MAX);
+        if (text.length + got <= JSON_FILE_MAX)
+            rc = err_memory(err);
+        else
+            rc = err_set(err, RC_INVALID, ERR_USAGE, "%s is larger than %d bytes: not a configuration file", path,
+                         JSON_FILE_MAX);
         goto out;
     }
     rc = json_parse(strbuf_text(&text), text.length, is_stdin ? "standard input" : path, ret_root, err);

@@ -485,6 +485,7 @@ migration_file_parse(const char *path, const char *text, size_t length, struct m
     if (file == NULL)
         return err_memory(why);
     *file = defaults;
+    json_watch_memory();
     file->arena = arena_new(0);
     file->extra = cJSON_CreateArray();
     file->path = file->arena == NULL ? NULL : arena_copy(file->arena, path, strlen(path));
@@ -523,10 +524,12 @@ migration_file_read(const char *path, struct migration_file **ret_file, struct e
     FILE *stream = fopen(path, "re");
     if (stream == NULL)
         return err_set(err, RC_INVALID, ERR_USAGE, "can't read the migration file %s: %s", path, strerror(errno));
-    while ((got = fread(chunk, 1, sizeof chunk, stream)) > 0)
+    while (!text.failed && (got = fread(chunk, 1, sizeof chunk, stream)) > 0)
         strbuf_add(&text, chunk, got);
     if (ferror(stream))
         rc = err_set(err, RC_INVALID, ERR_USAGE, "can't read the migration file %s: %s", path, strerror(errno));
+    else if (text.failed && text.length + got <= JSON_FILE_MAX)
+        rc = err_memory(err);
     else if (text.failed)
         rc = err_set(err, RC_INVALID, ERR_USAGE, "%s is larger than %d bytes: not a migration file", path,
                      JSON_FILE_MAX);

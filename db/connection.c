@@ -167,6 +167,8 @@ connect_once(struct db *db, struct err *err)
         log_secret(PQpass(db->conn));
     if (PQstatus(db->conn) != CONNECTION_OK)
         return answer_unreachable(db->conn, err);
+    if (PQserverVersion(db->conn) == 0) /* libpq had no memory for what the server said of itself */
+        return err_memory(err);
     if (PQserverVersion(db->conn) < OLDEST_SERVER)
         return err_set(err, RC_INVALID, ERR_USAGE, "the server runs Postgres %d; 15 or newer is needed",
                        PQserverVersion(db->conn) / 10000);

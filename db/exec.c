@@ -107,11 +107,25 @@ flush(struct db *db, struct err *err)
     }
 }
 
+/* libpq drops a result that it has no memory for, also the one that ends a group, and only says so here. Its own words
+ * stand alone; the server's begin with ERROR. */
+static bool
+libpq_has_no_memory(const PGconn *conn)
+{
+    static const char words[] = "out of memory";
+
+    return strncmp(PQerrorMessage(conn), words, sizeof words - 1) == 0;
+}
+
 /* Until PQgetResult would not block. A broken connection is RC_OK too: PQgetResult tells what the server said. */
 static enum rc
 await_result(struct db *db, struct wait *wait, struct err *err)
 {
     while (PQisBusy(db->conn) != 0) {
+        if (libpq_has_no_memory(db->conn)) {
+            db_lose(db);
+            return answer_failed(db, NULL, err);
+        }
         int left = PQflush(db->conn);
         enum rc rc = wait_socket(db, (short)(left == 1 ? POLLIN | POLLOUT : POLLIN), wait, err);
         if (rc != RC_OK)

@@ -94,6 +94,10 @@ url_check(const char *url, struct err *err)
 
     char *complaint = NULL;
     PQconninfoOption *options = PQconninfoParse(url, &complaint);
+    if (options == NULL && (complaint == NULL || strncmp(complaint, "out of memory", 13) == 0)) {
+        PQfreemem(complaint);
+        return err_memory(err);
+    }
     if (options == NULL) {
         /* libpq quotes what it could not read, which may be a piece of the password */
         bool shown = complaint != NULL && !may_hold_secret(url);

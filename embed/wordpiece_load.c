@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "embed/wordpiece_model.h"
 
 /* The largest tokenizer.json in use (250,000 tokens, several languages) is 17 MB. */
@@ -376,10 +377,15 @@ fill_ascii(struct wordpiece *tokenizer)
 enum rc
 wordpiece_parse(const char *json, size_t length, const char *name, struct wordpiece **ret_tokenizer, struct err *err)
 {
-    cJSON *root = cJSON_ParseWithLength(json, length);
     struct wordpiece *tokenizer = NULL;
     enum rc rc = RC_INVALID;
 
+    json_watch_memory();
+    cJSON *root = cJSON_ParseWithLength(json, length);
+    if (json_memory_failed()) {
+        rc = err_memory(err);
+        goto out;
+    }
     if (!cJSON_IsObject(root)) {
         refuse(err, name, "this is no tokenizer file: it does not hold a JSON object");
         goto out;

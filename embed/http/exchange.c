@@ -164,6 +164,8 @@ refused(struct call *call, const struct refusal *refusal, long status, struct re
                              status);
     case REFUSAL_SERVER:
         return exchange_fail(call, REQUEST_SERVER, status, "%s failed: %s (HTTP %ld)", where, refusal->message, status);
+    case REFUSAL_NO_MEMORY: /* without its words a refusal might be laid to a document's charge */
+        return exchange_fail_memory(call);
     case REFUSAL_OTHER:
         break;
     }

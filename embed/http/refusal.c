@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/escape.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "embed/http/retry_after.h"
 
@@ -285,14 +286,21 @@ refusal_read(const char *dialect, long status, bool retry_after, const char *bod
 
     *ret_refusal = (struct refusal){.kind = kind_by_status(status, retry_after), .status = status};
     if (text == NULL) {
-        (void)snprintf(ret_refusal->message, sizeof ret_refusal->message, "out of memory");
+        ret_refusal->kind = REFUSAL_NO_MEMORY;
         return;
     }
     for (size_t i = 0; i < length; i++)
         text[i] = body[i] == '\0' ? ' ' : body[i];
     text[length] = '\0';
     log_scrub(text); /* before anything is cut away: half a key is one, too */
+    json_watch_memory();
     root = cJSON_Parse(text);
+    if (json_memory_failed()) {
+        ret_refusal->kind = REFUSAL_NO_MEMORY;
+        cJSON_Delete(root);
+        free(text);
+        return;
+    }
     if (root != NULL)
         read_error(root, ret_refusal, words, sizeof words);
     cJSON_Delete(root);

@@ -27,6 +27,7 @@ enum refusal_kind {
     REFUSAL_TRANSPORT,  /* the same again */
     REFUSAL_SERVER,     /* its own failure, maybe because of a text */
     REFUSAL_OTHER,      /* this request, whatever it is about */
+    REFUSAL_NO_MEMORY,  /* ours: what the answer says could not be read */
 };
 
 struct refusal {

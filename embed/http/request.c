@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
+
 /* Stand for the places of the texts while the frame is made. No name, extra member or template holds them. */
 #define TEXTS_MARK "\x02texts\x02"
 #define TEXT_MARK  "\x02text\x02"
@@ -74,11 +76,15 @@ fill_children(const struct fill *fill, cJSON *parent)
             continue;
         }
         const char *value = value_of(fill, item->valuestring, &buf);
+        if (buf.failed) { /* no value is not the same as nothing to say */
+            filled = false;
+            continue;
+        }
         if (value == NULL) {
             cJSON_Delete(cJSON_DetachItemViaPointer(parent, item));
             continue;
         }
-        cJSON *made = buf.failed ? NULL : cJSON_Parse(value);
+        cJSON *made = cJSON_Parse(value);
         if (made == NULL) {
             filled = false;
         } else if (cJSON_IsArray(parent)) {
@@ -113,30 +119,37 @@ add_extra(cJSON *body, const cJSON *extra)
     return true;
 }
 
+enum part { PART_MADE, PART_WITHOUT_MARK, PART_NO_MEMORY };
+
 /* Cuts the printed JSON at the mark (a string of its own) into what is before and after it. */
-static bool
+static enum part
 split(const char *printed, const char *mark, char **ret_head, char **ret_tail)
 {
     struct strbuf quoted;
     const char *place = NULL;
 
     strbuf_init(&quoted, 64);
+    enum part part = PART_NO_MEMORY;
+
     strbuf_json(&quoted, mark, strlen(mark));
-    if (!quoted.failed)
+    if (!quoted.failed) {
         place = strstr(printed, strbuf_text(&quoted));
+        part = PART_WITHOUT_MARK;
+    }
     if (place != NULL) {
         *ret_head = strndup(printed, (size_t)(place - printed));
         *ret_tail = strdup(place + quoted.length);
+        part = *ret_head != NULL && *ret_tail != NULL ? PART_MADE : PART_NO_MEMORY;
     }
     strbuf_free(&quoted);
-    return place != NULL && *ret_head != NULL && *ret_tail != NULL;
+    return part;
 }
 
-static bool
+static enum part
 make_part(const struct fill *fill, const char *template, const cJSON *extra, const char *mark, char **ret_head,
           char **ret_tail)
 {
-    bool made = false;
+    enum part part = PART_NO_MEMORY;
     char *printed = NULL;
     cJSON *wrapped = cJSON_CreateArray(); /* so that a template may be a bare "$text" */
     cJSON *root = cJSON_Parse(template);
@@ -151,11 +164,12 @@ make_part(const struct fill *fill, const char *template, const cJSON *extra, con
     if (extra != NULL && !add_extra(root, extra))
         goto out;
     printed = cJSON_PrintUnformatted(root);
-    made = printed != NULL && split(printed, mark, ret_head, ret_tail);
+    if (printed != NULL)
+        part = split(printed, mark, ret_head, ret_tail);
 out:
     cJSON_Delete(wrapped);
     cJSON_free(printed);
-    return made;
+    return part;
 }
 
 static struct request_choice
@@ -180,12 +194,18 @@ request_form_make(const struct dialect *dialect, const char *model, size_t dimen
 
     if (form == NULL)
         return err_memory(err);
+    json_watch_memory(); /* cJSON would rather print a body without a member than say that one is missing */
     for (size_t i = 0; i < REQUEST_CHOICES; i++) {
         struct request_frame *frame = &form->frame[i];
         struct fill fill = {dialect, model, dimensions, choice_of(i)};
 
-        if (!make_part(&fill, dialect->body, extra, TEXTS_MARK, &frame->head, &frame->tail) ||
-            !make_part(&fill, dialect->text, NULL, TEXT_MARK, &frame->text_head, &frame->text_tail)) {
+        enum part body = make_part(&fill, dialect->body, extra, TEXTS_MARK, &frame->head, &frame->tail);
+        enum part text = make_part(&fill, dialect->text, NULL, TEXT_MARK, &frame->text_head, &frame->text_tail);
+        if (body == PART_NO_MEMORY || text == PART_NO_MEMORY || json_memory_failed()) {
+            request_form_free(form);
+            return err_memory(err);
+        }
+        if (body == PART_WITHOUT_MARK || text == PART_WITHOUT_MARK) {
             request_form_free(form);
             err_set(err, RC_INVALID, ERR_USAGE, "no request can be made for dialect \"%s\" and this provider.extra",
                     dialect->name);
