@@ -213,6 +213,7 @@ chunk_new(const PGresult *claimed)
     atomic_init(&chunk->references, 1);
     chunk->no = result_int64(claimed, 0, "no");
     chunk->epoch = result_int64(claimed, 0, "epoch");
+    chunk->docs = result_int64(claimed, 0, "docs");
     memcpy(chunk->owner, result_uuid(claimed, 0, "owner"), sizeof chunk->owner);
     memcpy(bytes, hi.bytes, hi.length);
     chunk->hi = (struct doc_key){.bytes = bytes, .length = hi.length};

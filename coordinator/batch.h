@@ -28,6 +28,7 @@ struct chunk {
     unsigned char owner[16];
     struct doc_key hi;       /* owned copies */
     struct doc_key cursor;   /* NULL bytes: from the start; the writer moves it */
+    int64_t docs;            /* when it was cut */
     uint64_t read_sequence;  /* reader only: number of the next batch */
     uint64_t write_sequence; /* writer only: number of the batch to be written next */
     struct batch *waiting;   /* writer only: finished batches, ascending */

@@ -1,5 +1,6 @@
 /* The reader: claims chunks, cuts new ones when there is nothing to claim, reads their documents by keyset and hands
  * them to the pool. It stays only so far ahead of the writers that memory is bounded by documents and by bytes. */
+#include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/batch.h"
@@ -11,17 +12,37 @@
 #define WINDOW         500                /* documents a read statement; parsing it costs as much as 30 documents */
 #define MAX_READ_BYTES ((size_t)32 << 20) /* content and vectors under way */
 
+struct reader {
+    struct run *run;
+    struct db *db;
+    int64_t started_ms;
+    bool sharing; /* chunks are down to one batch: what is left is shared with other processes */
+};
+
+/* Documents that may be under way. Enough that no worker waits for the next one, and no more: what one process has read
+ * the others can't have, and the last ones must not wait for each other. A quick model needs whole windows. */
+static size_t
+read_ahead(const struct reader *reader)
+{
+    const struct run *run = reader->run;
+    int64_t elapsed_ms = clock_now_ms() - reader->started_ms + 1;
+    size_t least = (reader->sharing ? run->threads + 2 : run->threads * 2 + 2) * run->batch_size;
+    size_t quick = (size_t)(atomic_load(&run->processed) * (reader->sharing ? 50 : 250) / elapsed_ms);
+
+    if (quick > 6 * WINDOW)
+        quick = 6 * WINDOW;
+    return quick > least ? quick : least;
+}
+
 /* One window is always admitted, however large. */
 static enum rc
-wait_for_room(struct run *run)
+wait_for_room(const struct reader *reader)
 {
-    size_t most = (run->threads * 2 + 2) * run->batch_size;
+    struct run *run = reader->run;
 
-    if (most < 6 * WINDOW)
-        most = 6 * WINDOW;
     pthread_mutex_lock(&run->mutex);
     while (!run_stopping(run) && run->read_documents > 0 &&
-           (run->read_documents + run->batch_size > most || run->read_bytes > MAX_READ_BYTES))
+           (run->read_documents + run->batch_size > read_ahead(reader) || run->read_bytes > MAX_READ_BYTES))
         pthread_cond_wait(&run->changed, &run->mutex);
     pthread_mutex_unlock(&run->mutex);
     return run_stopping(run) ? RC_CLOSED : RC_OK;
@@ -95,8 +116,9 @@ read_window(struct run *run, struct db *db, struct chunk *chunk, struct doc_key 
 
 /* Splits a window into batches. The last batch of a chunk carries the mark, with or without documents. */
 static enum rc
-hand_out(struct run *run, struct db *db, struct chunk *chunk, const PGresult *rows, bool last, struct err *err)
+hand_out(const struct reader *reader, struct chunk *chunk, const PGresult *rows, bool last, struct err *err)
 {
+    struct run *run = reader->run;
     int count = result_rows(rows), size = (int)run->batch_size, first = 0;
 
     do {
@@ -107,10 +129,10 @@ hand_out(struct run *run, struct db *db, struct chunk *chunk, const PGresult *ro
         chunk_retain(chunk);
         batch->chunk = chunk;
         batch->sequence = chunk->read_sequence++;
-        batch->server = *db_server(db);
+        batch->server = *db_server(reader->db);
         first += n;
         batch->last = last && first >= count;
-        enum rc rc = wait_for_room(run);
+        enum rc rc = wait_for_room(reader);
         if (rc == RC_OK)
             rc = throttle_wait(run, batch->embed_count);
         if (rc != RC_OK) {
@@ -124,8 +146,9 @@ hand_out(struct run *run, struct db *db, struct chunk *chunk, const PGresult *ro
 }
 
 static enum rc
-read_chunk(struct run *run, struct db *db, struct chunk *chunk, struct err *err)
+read_chunk(const struct reader *reader, struct chunk *chunk, struct err *err)
 {
+    struct run *run = reader->run;
     PGresult *rows = NULL, *before = NULL; /* the cursor points into the window before */
     struct doc_key cursor = chunk->cursor;
     size_t limit = run->batch_size > WINDOW ? run->batch_size : WINDOW / run->batch_size * run->batch_size;
@@ -133,8 +156,8 @@ read_chunk(struct run *run, struct db *db, struct chunk *chunk, struct err *err)
     enum rc rc = RC_OK;
 
     while (rc == RC_OK && !last && !atomic_load(&chunk->lost)) {
-        if ((rc = wait_for_room(run)) != RC_OK ||
-            (rc = read_window(run, db, chunk, cursor, limit, &rows, err)) != RC_OK ||
+        if ((rc = wait_for_room(reader)) != RC_OK ||
+            (rc = read_window(run, reader->db, chunk, cursor, limit, &rows, err)) != RC_OK ||
             (rc = fail_point("reader.read", err)) != RC_OK)
             break;
         int count = result_rows(rows);
@@ -143,7 +166,7 @@ read_chunk(struct run *run, struct db *db, struct chunk *chunk, struct err *err)
             cursor = result_key(rows, count - 1, "id");
             last = last || doc_key_equal(cursor, chunk->hi);
         }
-        rc = hand_out(run, db, chunk, rows, last, err);
+        rc = hand_out(reader, chunk, rows, last, err);
         PQclear(before);
         before = rows;
         rows = NULL;
@@ -255,15 +278,19 @@ holds_chunks(struct run *run)
 static enum rc
 work_chunks(struct run *run, struct db *db, struct err *err)
 {
+    struct reader reader = {.run = run, .db = db, .started_ms = clock_now_ms()};
     enum rc rc = RC_OK;
     bool over = false, cut = false;
 
     while (!run_stopping(run)) {
         struct chunk *chunk = NULL;
+        if ((rc = wait_for_room(&reader)) != RC_OK) /* a chunk that only waits here could be read elsewhere */
+            return rc;
         rc = claim_chunk(run, db, &chunk, err);
         if (rc == RC_OK) {
+            reader.sharing = chunk->docs <= (int64_t)run->batch_size;
             if ((rc = fail_point("reader.claimed", err)) == RC_OK)
-                rc = read_chunk(run, db, chunk, err);
+                rc = read_chunk(&reader, chunk, err);
             chunk_release(chunk);
         } else if (rc == RC_AGAIN && (rc = cut_chunk(run, db, err)) == RC_AGAIN) {
             if ((rc = look_at_backfill(run, db, &cut, &over, err)) != RC_OK)
