@@ -1,14 +1,15 @@
 #include "coordinator/flow.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "coordinator/permit.h"
 #include "coordinator/provider.h"
-#include "db/result.h"
 
 #define BREAKER_LEAST     5 /* failures in a row, without one success, that open the breaker at least */
 #define PROBE_FIRST_MS    500
@@ -17,19 +18,21 @@
 #define OVERLOAD_CAP_MS   60000
 #define STEP_MS           100 /* how soon an abandoned run is noticed */
 
-enum answer { ANSWER_NONE, ANSWER_GRANTED, ANSWER_STOP };
+enum flow_answer { ANSWER_NONE, ANSWER_GRANTED, ANSWER_STOP };
 
 /* A worker that waits for its permit; lives on that worker's stack. */
 struct waiter {
     struct waiter *next;
     size_t tokens;
-    enum answer answer;
+    enum flow_answer answer;
 };
 
 struct flow {
     struct run *run;
     struct embedder *embedder;
-    struct db *db; /* the thread's */
+    struct db *db;  /* the thread's */
+    char away[256]; /* the thread's: what the last probe said, "" before one */
+    bool told;      /* the thread's: the other processes believe that something is reserved */
     pthread_t thread;
     bool started;
 
@@ -120,17 +123,12 @@ quiet(struct flow *flow, int64_t ms)
         flow->publish_ms = ms;
 }
 
-void
-flow_after(void *context, const struct request_outcome *outcome)
+/* What an answer, or none, says of the server. With the mutex held. */
+static void
+judge(struct flow *flow, const struct request_outcome *outcome)
 {
-    struct flow *flow = context;
     int many = (int)flow->run->threads * 2;
 
-    run_count_usage(flow->run, &outcome->usage);
-    pthread_mutex_lock(&flow->mutex);
-    flow->in_flight--;
-    /* estimates of unequal requests: what is left is right again when nothing is in flight */
-    flow->reserved = flow->in_flight == 0 ? 0 : flow->reserved * flow->in_flight / (flow->in_flight + 1);
     switch (outcome->failure) {
     case REQUEST_OVERLOAD:
         narrow(flow);
@@ -152,7 +150,32 @@ flow_after(void *context, const struct request_outcome *outcome)
             flow->window = (double)flow->run->threads;
         break;
     }
+}
+
+void
+flow_after(void *context, const struct request_outcome *outcome)
+{
+    struct flow *flow = context;
+
+    run_count_usage(flow->run, &outcome->usage);
+    pthread_mutex_lock(&flow->mutex);
+    flow->in_flight--;
+    /* estimates of unequal requests: what is left is right again when nothing is in flight */
+    flow->reserved = flow->in_flight == 0 ? 0 : flow->reserved * flow->in_flight / (flow->in_flight + 1);
+    judge(flow, outcome);
     pthread_cond_signal(&flow->wanted);
+    pthread_mutex_unlock(&flow->mutex);
+}
+
+/* The same for the probe, which holds no permit of a waiter's. */
+static void
+probe_after(void *context, const struct request_outcome *outcome)
+{
+    struct flow *flow = context;
+
+    run_count_usage(flow->run, &outcome->usage);
+    pthread_mutex_lock(&flow->mutex);
+    judge(flow, outcome);
     pthread_mutex_unlock(&flow->mutex);
 }
 
@@ -175,60 +198,16 @@ flow_wait(void *context, int64_t milliseconds)
 static enum rc
 publish(struct flow *flow, int64_t ms, struct err *err)
 {
-    struct params params = PARAMS_INIT;
-    enum rc rc;
-
     run_note(flow->run, "the provider asks to wait %.1f s", (double)ms / 1000);
-    params_add_text(&params, flow->run->migration->id);
-    params_add_int8(&params, ms);
-    params_add_text(&params, "the provider asked all to wait (429)");
-    rc = run_exec(flow->run, flow->db, "SELECT reembed.block_provider($1, $2, $3)", &params, NULL, err);
-    params_clear(&params);
-    return rc;
-}
-
-/* Asks the database for the first waiter's permit. *ret_wait_ms: how long to wait before asking again. */
-static enum rc
-take_permit(struct flow *flow, size_t tokens, uint64_t reserved, bool *ret_granted, int64_t *ret_wait_ms,
-            struct err *err)
-{
-    struct run *run = flow->run;
-    struct params params = PARAMS_INIT;
-    PGresult *result = NULL;
-    enum rc rc;
-
-    params_add_text(&params, run->migration->id);
-    params_add_uuid(&params, run->worker_id);
-    params_add_int8(&params, (int64_t)tokens);
-    params_add_int8(&params, (int64_t)atomic_load(&run->tokens));
-    params_add_int8(&params, (int64_t)atomic_load(&run->requests));
-    params_add_int8(&params, (int64_t)reserved);
-    rc = run_exec(run, flow->db, "SELECT * FROM reembed.take_permit($1, $2, $3, $4, $5, $6)", &params, &result, err);
-    params_clear(&params);
-    if (rc != RC_OK)
-        return rc;
-    *ret_granted = result_bool(result, 0, "granted");
-    *ret_wait_ms = result_int64(result, 0, "wait_ms");
-    if (!*ret_granted) {
-        const char *reason = result_string(result, 0, "reason");
-        if (strcmp(reason, "budget") == 0 && *ret_wait_ms == 0) {
-            struct err why;
-            err_set(&why, RC_REFUSED, ERR_STATE, "budget");
-            run_stop(run, STOP_PAUSED, RC_REFUSED, &why);
-            *ret_wait_ms = STEP_MS;
-        } else if (*ret_wait_ms > 1000) {
-            run_note(run, "waiting %.0f s: %s", (double)*ret_wait_ms / 1000, reason);
-        }
-    }
-    PQclear(result);
-    return RC_OK;
+    return permit_block(flow->run, flow->db, ms, err);
 }
 
 /* Half open: the canary goes alone. */
 static void
 probe(struct flow *flow)
 {
-    struct embed_policy once = {.retry = {.attempts = 1}, .cancel = &flow->run->abandon};
+    struct embed_policy once = {
+        .retry = {.attempts = 1}, .cancel = &flow->run->abandon, .after_request = probe_after, .context = flow};
     size_t dimensions = flow->run->migration->target.dimensions;
     float *vector = calloc(dimensions, sizeof *vector);
     struct err err = ERR_INIT;
@@ -245,10 +224,27 @@ probe(struct flow *flow)
         flow->probe_at_ms = clock_now_ms() + clock_backoff_ms(++flow->probes, PROBE_FIRST_MS, PROBE_CAP_MS);
     }
     pthread_mutex_unlock(&flow->mutex);
-    if (rc == RC_OK)
+    if (rc == RC_OK) {
         log_event(LOG_INFO, "the provider answers again");
-    else
-        run_note(flow->run, "the provider is away, asked again with one text now and then: %s", err.message);
+        return;
+    }
+    (void)snprintf(flow->away, sizeof flow->away,
+                   "the provider is away, asked again with one text now and then: %.180s", err.message);
+    run_note(flow->run, "%s", flow->away);
+}
+
+/* A wait may be longer than a note is shown. */
+static void
+keep_note(struct flow *flow, bool broken, int64_t blocked_ms)
+{
+    char note[64];
+
+    if (broken && flow->away[0] != '\0') {
+        run_note_keep(flow->run, flow->away);
+    } else if (blocked_ms > 0) {
+        (void)snprintf(note, sizeof note, "the provider asks to wait, %.0f s to go", (double)blocked_ms / 1000);
+        run_note_keep(flow->run, note);
+    }
 }
 
 /* What the thread can do next, with the mutex held. */
@@ -259,15 +255,15 @@ idle_ms(const struct flow *flow)
 
     if (flow->publish_ms > 0)
         return 0;
-    if (flow->broken)
-        return flow->probe_at_ms > now ? flow->probe_at_ms - now : 0;
-    if (!flow->first || (double)(flow->in_flight + 1) > flow->window)
+    int64_t at =
+        flow->broken && flow->probe_at_ms > flow->blocked_until_ms ? flow->probe_at_ms : flow->blocked_until_ms;
+    if (!flow->broken && (!flow->first || (double)(flow->in_flight + 1) > flow->window))
         return 1000;
-    return flow->blocked_until_ms > now ? flow->blocked_until_ms - now : 0;
+    return at > now ? at - now : 0;
 }
 
 static void
-answer_first(struct flow *flow, struct waiter *waiter, enum answer answer)
+answer_first(struct flow *flow, struct waiter *waiter, enum flow_answer answer)
 {
     if (flow->first != waiter) /* it went away meanwhile */
         return;
@@ -280,14 +276,62 @@ answer_first(struct flow *flow, struct waiter *waiter, enum answer answer)
     pthread_cond_broadcast(&flow->answered);
 }
 
+/* Another process must not wait for the end of requests that ended long ago: two that are at the end of their budget
+ * would wait for each other for ever. */
+static enum rc
+tell_nothing_reserved(struct flow *flow, struct err *err)
+{
+    if (!flow->told)
+        return RC_OK;
+    flow->told = false;
+    return permit_reserve(flow->run, flow->db, 0, err);
+}
+
+/* Nothing to do but to wait. */
+static enum rc
+serve_nobody(struct flow *flow, bool broken, bool nothing_reserved, struct err *err)
+{
+    pthread_mutex_lock(&flow->mutex);
+    int64_t blocked_ms = flow->blocked_until_ms - clock_now_ms();
+    pthread_mutex_unlock(&flow->mutex);
+    keep_note(flow, broken, blocked_ms);
+    return nothing_reserved ? tell_nothing_reserved(flow, err) : RC_OK;
+}
+
+/* The budget is spent, but for what is under way: its estimates may turn out to have been too high. */
+static void
+stop_for_budget(struct flow *flow, struct permit *permit)
+{
+    struct err why = ERR_INIT;
+
+    if (permit->wait_ms > 0)
+        return;
+    err_set(&why, RC_REFUSED, ERR_STATE, "budget");
+    run_stop(flow->run, STOP_PAUSED, RC_REFUSED, &why);
+    permit->wait_ms = STEP_MS;
+}
+
+/* With the mutex held. */
+static void
+answer(struct flow *flow, struct waiter *waiter, const struct permit *permit)
+{
+    if (permit->granted && flow->blocked_until_ms > clock_now_ms())
+        return; /* the server asked for quiet while the database was asked: this permit is worth nothing */
+    if (permit->granted)
+        answer_first(flow, waiter, ANSWER_GRANTED);
+    else if (atomic_load(&flow->run->stop_reason) == STOP_PAUSED)
+        answer_first(flow, waiter, ANSWER_STOP);
+    else
+        wait_until(&flow->wanted, &flow->mutex,
+                   permit->wait_ms < 1         ? 1
+                   : permit->wait_ms < STEP_MS ? permit->wait_ms
+                                               : STEP_MS);
+}
+
 static enum rc
 serve(struct flow *flow, struct err *err)
 {
-    int64_t wait_ms = 0, publish_ms;
-    bool granted = false, broken;
-    struct waiter *waiter;
-    uint64_t reserved;
-    size_t tokens;
+    struct permit permit;
     enum rc rc;
 
     pthread_mutex_lock(&flow->mutex);
@@ -295,32 +339,35 @@ serve(struct flow *flow, struct err *err)
     if (idle > 0 && !flow->closing)
         wait_until(&flow->wanted, &flow->mutex, idle < STEP_MS ? idle : STEP_MS);
     idle = idle_ms(flow);
-    publish_ms = flow->publish_ms;
+    int64_t publish_ms = flow->publish_ms;
     flow->publish_ms = 0;
-    broken = flow->broken;
-    waiter = flow->first;
-    tokens = waiter ? waiter->tokens : 0;
-    reserved = flow->reserved;
+    bool broken = flow->broken;
+    struct waiter *waiter = flow->first;
+    uint64_t reserved = flow->reserved;
+    uint64_t tokens = broken ? strlen(provider_canary) / 4 + 1 : waiter ? waiter->tokens : 0;
     pthread_mutex_unlock(&flow->mutex);
 
     if (publish_ms > 0)
         return publish(flow, publish_ms, err);
     if (idle > 0)
-        return RC_OK;
-    if (broken) {
+        return serve_nobody(flow, broken, reserved == 0, err);
+    assert(broken || waiter); /* idle_ms is 0 only with something to send */
+    if ((rc = permit_take(flow->run, flow->db, tokens, reserved, &permit, err)) != RC_OK)
+        return rc;
+    flow->told |= permit.granted;
+    if (permit.over_budget && reserved == 0 && (rc = tell_nothing_reserved(flow, err)) != RC_OK)
+        return rc;
+    if (permit.over_budget)
+        stop_for_budget(flow, &permit);
+    if (broken && permit.granted) {
         probe(flow);
         return RC_OK;
     }
-    assert(waiter); /* idle_ms is 0 only with somebody waiting */
-    if ((rc = take_permit(flow, tokens, reserved, &granted, &wait_ms, err)) != RC_OK)
-        return rc;
     pthread_mutex_lock(&flow->mutex);
-    if (granted)
-        answer_first(flow, waiter, ANSWER_GRANTED);
-    else if (atomic_load(&flow->run->stop_reason) == STOP_PAUSED)
-        answer_first(flow, waiter, ANSWER_STOP);
+    if (broken)
+        flow->probe_at_ms = clock_now_ms() + permit.wait_ms;
     else
-        wait_until(&flow->wanted, &flow->mutex, wait_ms < 1 ? 1 : wait_ms < STEP_MS ? wait_ms : STEP_MS);
+        answer(flow, waiter, &permit);
     pthread_mutex_unlock(&flow->mutex);
     return RC_OK;
 }

@@ -8,9 +8,11 @@
 #include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "coordinator/permit.h"
 #include "coordinator/provider.h"
 #include "db/result.h"
 #include "db/schema.h"
+#include "db/statements.h"
 
 #define CONTENT_MIN 65536 /* characters of a document that are read at least */
 
@@ -78,19 +80,12 @@ look_at_state(struct prepared *p, struct err *err)
     enum rc rc;
 
     params_add_text(&params, p->file->id);
-    rc = run_exec(
-        &p->run, p->db,
-        "SELECT state, coalesce(reason, '') AS reason, flipped_at IS NOT NULL AS flipped, "
-        "coalesce(tokens < (config#>>'{limits,max_tokens}')::float8, true) AND coalesce(cost < (config#>>'{limits,max_cost}')::float8, true) AS affordable "
-        "FROM reembed.migration JOIN (SELECT migration_id, tokens, cost FROM reembed.progress) p USING (migration_id) WHERE migration_id = $1",
-        &params, &result, err);
+    rc = run_exec(&p->run, p->db, sql_run_state, &params, &result, err);
     params_clear(&params);
     if (rc == RC_OK) {
         snprintf(p->state, sizeof p->state, "%s", result_string(result, 0, "state"));
-
         atomic_store(&p->run.flipped, result_bool(result, 0, "flipped"));
-        if (strcmp(p->state, "paused") == 0 && strcmp(result_string(result, 0, "reason"), "budget") == 0 &&
-            result_bool(result, 0, "affordable")) {
+        if (result_bool(result, 0, "raised")) {
             rc = call(p, "SELECT reembed.resume($1)", p->file->id, err);
             snprintf(p->state, sizeof p->state, "in_progress");
         } else if (strcmp(p->state, "paused") == 0) {
@@ -244,9 +239,12 @@ open_provider(struct prepared *p, const struct provider_options *provider, const
               struct err *err)
 {
     struct embed_policy policy = run_policy(&p->run);
+    struct permit_waiter waiter = {.run = &p->run, .db = p->db, .stop = p->run.options->stop, .err = ERR_INIT};
     enum rc rc = ask_before_sending(p, provider, err);
 
     policy.cancel = p->run.options->stop;
+    if (place == EMBEDDER_TARGET && provider->kind == PROVIDER_OPENAI)
+        permit_policy(&waiter, &policy);
     policy.retry.attempts = 2; /* the patience is the loop's, which says what it waits for */
     if (rc == RC_OK)
         rc = provider_open(provider, &p->run.options->common, space->dimensions, &p->run.embedders[place], err);
@@ -258,6 +256,10 @@ open_provider(struct prepared *p, const struct provider_options *provider, const
         run_note(&p->run, "the provider is away: %s", err->message);
         sleep_between(p, 1000);
         rc = RC_OK;
+    }
+    if (rc == RC_CLOSED && waiter.rc != RC_OK) { /* not stopped: no permit could be asked for */
+        *err = waiter.err;
+        return waiter.rc;
     }
     return rc;
 }

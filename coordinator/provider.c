@@ -11,7 +11,7 @@
 /* A later start of the same model gives the same vector but for rounding; other models are far below. */
 #define SAME_MODEL_COSINE 0.999
 
-enum { CONTENT_MIN = 65536, CHARACTERS_A_TOKEN = 32 };
+enum { CONTENT_MIN = 65536, CHARACTERS_A_TOKEN = 32, INVALID_ATTEMPTS = 3, HTTP_FAILED_DEPENDENCY = 424 };
 
 const char provider_canary[] =
     "The canary sings every morning: a short text that tells one embedding model from another.";
@@ -40,6 +40,17 @@ provider_open(const struct provider_options *options, const struct common_option
     return rc;
 }
 
+/* A single text proves nothing: a server's own failure, or a vector that can't be used, may be gone the next time. */
+static enum rc
+not_embedded(const struct document_result *result, struct err *err)
+{
+    const char *detail = result->detail ? result->detail : "no reason given";
+
+    if (result->http_status >= 500 || result->http_status == HTTP_FAILED_DEPENDENCY)
+        return err_set(err, RC_RETRY, ERR_TRANSIENT, "%s", detail);
+    return err_set(err, RC_HALT, ERR_PROVIDER, "the model refuses the text: %s", detail);
+}
+
 enum rc
 provider_embed(struct embedder *embedder, const struct embed_policy *policy, const char *text, bool query,
                size_t dimensions, float *vector, struct err *err)
@@ -53,11 +64,14 @@ provider_embed(struct embedder *embedder, const struct embed_policy *policy, con
 
     if (!arena)
         return err_memory(err);
-    if ((rc = embed_session_open(embedder, &session, err)) == RC_OK)
+    rc = embed_session_open(embedder, &session, err);
+    for (int attempt = 0; rc == RC_OK && attempt < INVALID_ATTEMPTS; attempt++) {
         rc = embed_documents(session, policy, &document, 1, dimensions, vector, &result, &usage, arena, err);
+        if (result.reason != REASON_INVALID_VECTOR)
+            break;
+    }
     if (rc == RC_OK && result.status != DOCUMENT_EMBEDDED)
-        rc = err_set(err, RC_HALT, ERR_PROVIDER, "the model refuses the text: %s",
-                     result.detail ? result.detail : "no reason given");
+        rc = not_embedded(&result, err);
     embed_session_close(session);
     arena_free(arena);
     return rc;

@@ -118,6 +118,9 @@ void run_sleep(struct run *run, int64_t ms);
 /* Shown by status while it is fresh (10 s). Any thread. */
 void run_note(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The same without a line in the log, for what goes on: what was noted before stays shown until something else is. */
+void run_note_keep(struct run *run, const char *note);
+
 /* Usage of a task that came back, stored or not: it was paid. */
 void run_count_usage(struct run *run, const struct embed_usage *usage);
 

@@ -9,6 +9,8 @@
 #include "coordinator/run.h"
 #include "db/retry.h"
 
+#define NOTE_MS 10000 /* how long a note is shown */
+
 void
 run_stop(struct run *run, enum stop_reason reason, enum rc rc, const struct err *err)
 {
@@ -74,10 +76,25 @@ run_note(struct run *run, const char *format, ...)
     pthread_mutex_lock(&run->mutex);
     fresh = strcmp(run->note, note) != 0;
     memcpy(run->note, note, sizeof note);
-    run->note_until_ms = clock_now_ms() + 10000;
+    run->note_until_ms = clock_now_ms() + NOTE_MS;
     pthread_mutex_unlock(&run->mutex);
     if (fresh)
         log_event(LOG_WARNING, note);
+}
+
+void
+run_note_keep(struct run *run, const char *note)
+{
+    char kept[sizeof run->note];
+
+    snprintf(kept, sizeof kept, "%s", note);
+    log_scrub(kept);
+    pthread_mutex_lock(&run->mutex);
+    if (run->note_until_ms < clock_now_ms() + NOTE_MS / 2) {
+        memcpy(run->note, kept, sizeof kept);
+        run->note_until_ms = clock_now_ms() + NOTE_MS;
+    }
+    pthread_mutex_unlock(&run->mutex);
 }
 
 void

@@ -137,6 +137,13 @@ embed_session_embedder(const struct embed_session *session)
     return session->embedder;
 }
 
+void
+embed_session_set_gate(struct embed_session *session, const struct request_gate *gate)
+{
+    if (session->embedder->ops->set_gate)
+        session->embedder->ops->set_gate(session->state, gate);
+}
+
 enum rc
 embed_session_embed(struct embed_session *session, const struct text *texts, size_t count, size_t dimensions,
                     float *vectors, struct text_result *results, struct request_outcome *ret_outcome,

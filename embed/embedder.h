@@ -117,6 +117,14 @@ struct request_outcome {
     int64_t elapsed_us;
 };
 
+/* Asked before each request but the first that one embed_session_embed sends: how the server wants to be asked is found
+ * out by asking it, and a text that is too long may be sent once more for the server to cut. `so_far` is what the call
+ * has used until now. False: nothing more is sent, the call ends with REQUEST_CANCELLED. Called on the session's thread. */
+struct request_gate {
+    bool (*further)(void *context, size_t items, size_t tokens, const struct embed_usage *so_far);
+    void *context;
+};
+
 struct embedder;
 struct embed_session;
 
@@ -141,6 +149,10 @@ enum rc embed_session_open(struct embedder *embedder, struct embed_session **ret
 struct embed_session *embed_session_close(struct embed_session *session);
 struct embedder *embed_session_embedder(const struct embed_session *session);
 
+/* `gate` is borrowed until another is set; NULL: further requests are sent without asking. Providers that never send more
+ * than one ignore it. */
+void embed_session_set_gate(struct embed_session *session, const struct request_gate *gate);
+
 /* Embeds `count` texts in one request. Returns RC_OK when the request as a whole succeeded: then results[i] says what
  * became of each text and vectors[i * dimensions ...] holds it when TEXT_EMBEDDED (finite, norm > 0, checked).
  * Otherwise ret_outcome->failure says how to go on and *err why. `cancel` (may be NULL) aborts a request under way.
@@ -159,6 +171,7 @@ struct provider_ops {
     size_t (*count_tokens)(void *state, const char *bytes, size_t length);
     enum rc (*session_open)(void *state, void **ret_session, struct err *err);
     void (*session_close)(void *session);
+    void (*set_gate)(void *session, const struct request_gate *gate); /* NULL: never more than one request */
     enum rc (*embed)(void *session, const struct text *texts, size_t count, size_t dimensions, float *vectors,
                      struct text_result *results, struct request_outcome *ret_outcome, const atomic_bool *cancel,
                      struct arena *arena, struct err *err);

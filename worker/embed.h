@@ -83,7 +83,7 @@ struct embed_policy {
 
     /* Flow control of the whole process; each may be NULL. `items` and `tokens` (an estimate) are those of one request.
      * before_request may block; false means stop: the batch ends with RC_CLOSED. Each true is followed by exactly one
-     * after_request. wait sleeps before a retry and returns false when it was cut short: RC_CLOSED; without it the
+     * after_request, also where one call of the session sends several requests. wait sleeps before a retry and returns false when it was cut short: RC_CLOSED; without it the
      * thread sleeps in short steps that look at `cancel`. */
     bool (*before_request)(void *context, size_t items, size_t tokens);
     void (*after_request)(void *context, const struct request_outcome *outcome);

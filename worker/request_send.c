@@ -50,22 +50,66 @@ pause_length(const struct embed_policy *policy, unsigned attempt, const struct r
     return outcome->retry_after_ms > backoff ? outcome->retry_after_ms : backoff;
 }
 
+/* Permits of one call of the session, which may send several requests. */
+struct permits {
+    const struct embed_policy *policy;
+    struct embed_usage told; /* of the call's usage, what after_request knows already */
+    bool held;               /* a permit that after_request is owed for */
+};
+
+static void
+permit_return(struct permits *permits, const struct request_outcome *outcome)
+{
+    struct request_outcome rest = *outcome;
+
+    rest.usage.requests -= permits->told.requests;
+    rest.usage.tokens -= permits->told.tokens;
+    permits->told = outcome->usage;
+    permits->held = false;
+    if (permits->policy->after_request)
+        permits->policy->after_request(permits->policy->context, &rest);
+}
+
+static bool
+permit_take(struct permits *permits, size_t items, size_t tokens)
+{
+    const struct embed_policy *policy = permits->policy;
+
+    permits->held = !policy->before_request || policy->before_request(policy->context, items, tokens);
+    return permits->held;
+}
+
+/* A further request needs a permit of its own: the server may have asked for quiet meanwhile, and each one counts. */
+static bool
+permit_further(void *context, size_t items, size_t tokens, const struct embed_usage *so_far)
+{
+    struct permits *permits = context;
+    const struct request_outcome answered = {.failure = REQUEST_OK, .usage = *so_far};
+
+    permit_return(permits, &answered);
+    return permit_take(permits, items, tokens);
+}
+
 /* One attempt. RC_CLOSED when flow control said stop; otherwise RC_OK and *ret_outcome tells. */
 static enum rc
 attempt_once(struct request_batch *batch, size_t count, size_t tokens, struct request_outcome *ret_outcome)
 {
     const struct embed_policy *policy = batch->policy;
+    struct permits permits = {.policy = policy};
+    const struct request_gate gate = {permit_further, &permits};
 
-    if (cancelled(policy) || (policy->before_request && !policy->before_request(policy->context, count, tokens)))
+    if (cancelled(policy) || !permit_take(&permits, count, tokens))
         return closed(batch);
     batch->err = (struct err)ERR_INIT;
     batch->attempts++;
+    embed_session_set_gate(batch->session, &gate);
     (void)embed_session_embed(batch->session, batch->texts, count, batch->dimensions, batch->rows, batch->text_results,
                               ret_outcome, policy->cancel, batch->arena, &batch->err);
+    embed_session_set_gate(batch->session, NULL);
     batch->usage->requests += ret_outcome->usage.requests;
     batch->usage->tokens += ret_outcome->usage.tokens;
-    if (policy->after_request)
-        policy->after_request(policy->context, ret_outcome);
+    if (permits.held)
+        permit_return(&permits, ret_outcome);
     return RC_OK;
 }
 

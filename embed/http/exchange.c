@@ -311,6 +311,10 @@ exchange(struct call *call, struct request_choice choice, const struct part *par
         return exchange_fail_memory(call);
     for (size_t i = 0; i < part->count; i++)
         estimate += estimate_tokens(part->texts[i].length);
+    if (call->again && session->gate != NULL &&
+        !session->gate->further(session->gate->context, part->count, estimate, &call->outcome->usage))
+        return exchange_fail(call, REQUEST_CANCELLED, 0, "cancelled");
+    call->again = true;
 
     session->head_length = 0;
     const struct reply_target target = {part->count,   call->dimensions, part->places,

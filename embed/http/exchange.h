@@ -49,6 +49,7 @@ struct session {
     struct transport *transport;
     struct strbuf body;
     struct reply reply;
+    const struct request_gate *gate; /* borrowed; NULL: none */
     size_t head_length;
     char head[ANSWER_HEAD + 1];
 };
@@ -63,6 +64,7 @@ struct call {
     const atomic_bool *cancel;
     struct arena *arena;
     struct err *err;
+    bool again; /* a request was sent: the next one asks the gate */
 };
 
 /* The texts of one request; text i is text places[i] of the call. Either all are queries, or none is. */

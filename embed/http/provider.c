@@ -164,7 +164,7 @@ http_embed(void *session_state, const struct text *texts, size_t count, size_t d
            struct arena *arena, struct err *err)
 {
     struct session *session = session_state;
-    struct call call = {session, dimensions, vectors, results, ret_outcome, cancel, arena, err};
+    struct call call = {session, dimensions, vectors, results, ret_outcome, cancel, arena, err, false};
     struct part part = {arena_array(arena, count, sizeof(struct text)), arena_array(arena, count, sizeof(size_t)), 0};
     enum answer answer = ANSWER_VECTORS;
     int64_t begun = clock_now_us();
@@ -247,6 +247,14 @@ session_close(void *state)
     transport_close(session->transport);
     strbuf_free(&session->body);
     free(session);
+}
+
+static void
+set_gate(void *state, const struct request_gate *gate)
+{
+    struct session *session = state;
+
+    session->gate = gate;
 }
 
 static enum rc
@@ -390,5 +398,6 @@ const struct provider_ops http_provider = {
     .count_tokens = count_tokens,
     .session_open = session_open,
     .session_close = session_close,
+    .set_gate = set_gate,
     .embed = http_embed,
 };

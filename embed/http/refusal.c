@@ -89,6 +89,8 @@ static const struct refusal_rule rules[] = {
     {NULL, 0, "too large to process. increase the physical batch size (current batch size: {limit})", REFUSAL_TOO_LONG},
     {NULL, 0, "too large to process. increase the physical batch size", REFUSAL_TOO_LONG},
     {NULL, 0, "exceeds the context length", REFUSAL_TOO_LONG},
+    {NULL, 0, "input length exceeds the batch size", REFUSAL_TOO_LONG},
+    {NULL, 0, "string should have at most {any} characters", REFUSAL_TOO_LONG},
     {NULL, 0, "exceeds maximum context length", REFUSAL_TOO_LONG},
     {NULL, 0, "exceeds the available context size", REFUSAL_TOO_LONG},
     {NULL, 0, "code=context_length_exceeded", REFUSAL_TOO_LONG},

@@ -24,6 +24,7 @@ struct transport {
     const struct transport_request *request;
     struct transport_answer *answer;
     size_t received;
+    bool begun; /* the request left: libcurl may not send it a second time */
     char problem[CURL_ERROR_SIZE];
 };
 
@@ -104,6 +105,22 @@ on_header(char *line, size_t size, size_t count, void *context)
     return length;
 }
 
+/* libcurl sends a request again by itself when a kept connection ends before the answer begins. Here each request is
+ * counted, paid for and permitted, so sending it again is decided by those who do that. */
+#if LIBCURL_VERSION_NUM >= 0x075000
+static int
+before_request(void *context, char *address, char *local_address, int port, int local_port)
+{
+    struct transport *transport = context;
+
+    (void)address, (void)local_address, (void)port, (void)local_port;
+    if (transport->begun)
+        return CURL_PREREQFUNC_ABORT;
+    transport->begun = true;
+    return CURL_PREREQFUNC_OK;
+}
+#endif
+
 static bool
 add_header(struct curl_slist **list, const char *line)
 {
@@ -129,6 +146,10 @@ set_options(struct transport *transport, const struct endpoint *endpoint)
     SET(CURLOPT_HEADERFUNCTION, on_header);
     SET(CURLOPT_HEADERDATA, transport);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
+#if LIBCURL_VERSION_NUM >= 0x075000
+    SET(CURLOPT_PREREQFUNCTION, before_request);
+    SET(CURLOPT_PREREQDATA, transport);
+#endif
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
@@ -258,6 +279,7 @@ transport_exchange(struct transport *transport, const struct transport_request *
     transport->request = request;
     transport->answer = ret_answer;
     transport->received = 0;
+    transport->begun = false;
     transport->problem[0] = '\0';
 
     if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK ||
@@ -274,11 +296,15 @@ transport_exchange(struct transport *transport, const struct transport_request *
     }
     if (result == CURLE_OK)
         result = perform(transport);
+    if (result == CURLE_ABORTED_BY_CALLBACK && transport->begun && !is_cancelled(request)) {
+        result = CURLE_GOT_NOTHING;
+        (void)snprintf(transport->problem, sizeof transport->problem, "the connection ended before the answer began");
+    }
     (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL); /* the caller's memory */
 
     (void)curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &ret_answer->status);
     (void)curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
-    ret_answer->sent = uploaded > 0 || ret_answer->status != 0;
+    ret_answer->sent = transport->begun || uploaded > 0 || ret_answer->status != 0;
     ret_answer->certificate = result == CURLE_PEER_FAILED_VERIFICATION;
     if (ret_answer->end == TRANSPORT_ANSWERED) {
         ret_answer->end = ended(result, ret_answer->status);

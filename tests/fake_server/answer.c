@@ -176,8 +176,11 @@ choose_fault(struct work *work)
             continue;
         if (fault->times > 0)
             fault->times--;
+        work->spoiled = *fault; /* as it is now: it moves on */
+        if (fault->bytes >= 0)
+            fault->bytes += fault->step;
         fake->counters.faults++;
-        work->fault = fault;
+        work->fault = &work->spoiled;
         work->outcome = fault_name(fault->kind);
         return;
     }
@@ -394,9 +397,10 @@ write_journal(const struct work *work, uint64_t connection)
         return;
     fprintf(journal,
             "{\"at\":%lld,\"request\":%llu,\"connection\":%llu,\"texts\":%zu,\"tokens\":%llu,\"status\":%d,"
-            "\"outcome\":\"%s\",\"violation\":%s,\"hashes\":[",
+            "\"outcome\":\"%s\",\"violation\":%s,\"in_flight\":%llu,\"hashes\":[",
             (long long)work->now, (unsigned long long)work->number, (unsigned long long)connection, work->count,
-            (unsigned long long)work->tokens, work->status, work->outcome, work->violation ? "true" : "false");
+            (unsigned long long)work->tokens, work->status, work->outcome, work->violation ? "true" : "false",
+            (unsigned long long)work->fake->counters.in_flight + 1);
     for (size_t i = 0; i < work->count; i++)
         fprintf(journal, "%s\"%016llx\"", i > 0 ? "," : "",
                 (unsigned long long)hashing_xxh64(work->texts[i], work->lengths[i], 0));

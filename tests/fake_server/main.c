@@ -24,7 +24,7 @@ help(void)
         "  --port N         to listen on\n"
         "  --config FILE    JSON object of settings; options behind it win\n"
         "  --journal FILE   one JSON line a request: at, request, connection, texts, tokens, status, outcome,\n"
-        "                   violation, hashes (XXH64 of each text, seed 0)\n"
+        "                   violation, in_flight (with this one), hashes (XXH64 of each text, seed 0)\n"
         "  --SETTING VALUE  any of the settings below; value is JSON, or a string\n"
         "\n"
         "GET /control gives the counters, POST /control applies a JSON object of settings; {\"reset\": true} in it\n"

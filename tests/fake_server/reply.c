@@ -97,18 +97,20 @@ put_vector(struct work *work, struct strbuf *body, size_t i)
         dimensions = work->fault->dimensions >= 0 ? (size_t)work->fault->dimensions : dimensions - 1;
     if (dimensions > DIMENSIONS_MAX)
         dimensions = DIMENSIONS_MAX;
+    bool spoils = kind == FAULT_NAN || kind == FAULT_HUGE || kind == FAULT_NULL_ELEMENT;
+    size_t element = !spoils || work->fault->element < 0 ? (work->base64 ? dimensions / 2 : 0)
+                                                         : (size_t)work->fault->element % dimensions;
     if (work->base64) {
-        if (kind == FAULT_NAN || kind == FAULT_NULL_ELEMENT)
-            fake->vector[dimensions / 2] = NAN;
-        if (kind == FAULT_HUGE)
-            fake->vector[dimensions / 2] = INFINITY;
+        if (spoils)
+            fake->vector[element] = kind == FAULT_HUGE ? INFINITY : NAN;
         vector_put_base64(body, fake->vector, dimensions);
         return;
     }
-    if (kind == FAULT_NAN || kind == FAULT_HUGE || kind == FAULT_NULL_ELEMENT) {
-        strbuf_puts(body, kind == FAULT_NAN ? "[NaN" : kind == FAULT_HUGE ? "[1e400" : "[null");
-        for (size_t k = 1; k < dimensions; k++)
-            strbuf_puts(body, ",0.5");
+    if (spoils) {
+        for (size_t k = 0; k < dimensions; k++) {
+            strbuf_putc(body, k == 0 ? '[' : ',');
+            strbuf_puts(body, k != element ? "0.5" : kind == FAULT_NAN ? "NaN" : kind == FAULT_HUGE ? "1e400" : "null");
+        }
         strbuf_putc(body, ']');
         return;
     }
@@ -158,6 +160,17 @@ put_items(struct work *work, struct strbuf *body)
         else if (form == REPLY_FORM_OPENAI || form == REPLY_FORM_GEMINI)
             strbuf_putc(body, '}');
     }
+}
+
+/* How much of an answer of this length is sent: less than all, but for a walk that has reached its end. */
+static size_t
+cut_position(const struct fault *fault, size_t length)
+{
+    size_t cut = fault->bytes >= 0 ? (size_t)fault->bytes : length / 2;
+
+    if (cut < length)
+        return cut;
+    return fault->step > 0 ? length : length - 1;
 }
 
 static void
@@ -244,16 +257,13 @@ respond_vectors(struct work *work)
     put_reply(work, &body);
     if (work->shape->reply == REPLY_FORM_TEI && fake->settings.usage)
         strbuf_printf(&headers, "x-compute-tokens: %llu\r\n", (unsigned long long)work->tokens);
-    if (fault != NULL && fault->kind == FAULT_CUT_JSON) {
-        size_t cut = fault->bytes >= 0 ? (size_t)fault->bytes : body.length / 2;
-        body.length = cut < body.length ? cut : body.length - 1;
-    }
+    if (fault != NULL && fault->kind == FAULT_CUT_JSON)
+        body.length = cut_position(fault, body.length);
     respond(work, 200, "application/json", strbuf_text(&headers), &body);
 
     if (fault != NULL && (fault->kind == FAULT_RESET || fault->kind == FAULT_TRUNCATE)) {
         struct strbuf *out = &work->answer->bytes;
-        size_t cut = fault->bytes >= 0 ? (size_t)fault->bytes : out->length / 2;
-        out->length = cut < out->length ? cut : out->length - 1;
+        out->length = cut_position(fault, out->length);
         work->answer->end = fault->kind == FAULT_RESET ? END_RESET : END_CLOSE;
     }
     if (fault != NULL && fault->kind == FAULT_DRIP) {

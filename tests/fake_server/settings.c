@@ -97,9 +97,11 @@ static const struct member fault_members[] = {
     F(retry, MEMBER_RETRY, "as above"),
     F(retry_ms, MEMBER_INTEGER, "as above"),
     F(bytes, MEMBER_INTEGER, "of drip, reset, truncate, cut_json, big_body, gzip_bomb"),
+    F(step, MEMBER_INTEGER, "added to bytes each time: 1 cuts at each position in turn, then not at all"),
     F(ms, MEMBER_INTEGER, "of drip"),
     F(variant, MEMBER_INTEGER, "of wrong_type, 0 ... 5"),
     F(dimensions, MEMBER_INTEGER, "of wrong_dimensions"),
+    F(element, MEMBER_INTEGER, "of null_element, nan, huge"),
 };
 #undef F
 
@@ -200,7 +202,8 @@ add_fault(struct settings *settings, const cJSON *object, struct err *err)
                           .retry_ms = 1000,
                           .bytes = -1,
                           .ms = 100,
-                          .dimensions = -1};
+                          .dimensions = -1,
+                          .element = -1};
     int number = 0;
 
     while (number < FAULT_KINDS && (kind == NULL || strcmp(kind, fault_names[number]) != 0))

@@ -58,9 +58,11 @@ struct fault {
     enum retry_style retry;
     int64_t retry_ms;
     int64_t bytes;
+    int64_t step; /* added to `bytes` each time */
     int64_t ms;
     int64_t variant;
     int64_t dimensions;
+    int64_t element; /* of the vector; -1: the first of numbers, the middle of base64 */
 };
 
 struct settings {

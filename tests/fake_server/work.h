@@ -29,6 +29,7 @@ struct work {
     bool accepts_gzip;
     bool violation;
     const struct fault *fault; /* of the whole request; NULL: none */
+    struct fault spoiled;      /* what `fault` points to */
     const char *outcome;       /* for the journal */
     int status;
 };

@@ -9,6 +9,7 @@ reembed_unit_test(test_http_provider
     http_server.c
     test_http_fake_server.c
     test_http_faults.c
+    test_http_positions.c
     test_http_provider.c
     test_http_worker.c
     LIBS reembed_worker reembed_embed_http reembed_embed reembed_base PkgConfig::CJSON PkgConfig::CURL m)

@@ -86,6 +86,25 @@ Test(faults, of_the_whole_answer_are_retried_never_stored)
     http_server_stop(&server);
 }
 
+Test(faults, a_request_is_never_sent_twice_unasked)
+{
+    struct http_server server;
+
+    http_server_start(&server, "{}");
+    asker_open(&asker, &server, "openai", (struct provider_options){.send_dimensions = -1});
+    for (int i = 0; i < 5; i++) {
+        recovers(&server, "openai", "yes"); /* its connection is kept: it is the next one's that ends */
+        with_fault(&server, "openai", "yes", "{\"kind\":\"reset\",\"bytes\":0,\"times\":1}");
+        cr_assert_neq(asker_ask(&asker, texts, COUNT, NULL), RC_OK);
+        cr_assert_eq(asker.outcome.failure, REQUEST_TRANSPORT);
+        cr_assert_eq(asker.outcome.usage.requests, 1);
+        cr_assert_gt(asker.outcome.usage.tokens, 0); /* it may have been worked on */
+        cr_assert_eq(http_server_counter(&server, "requests"), 1);
+    }
+    asker_close(&asker);
+    http_server_stop(&server);
+}
+
 Test(faults, indexes_that_are_no_permutation_are_malformed)
 {
     struct http_server server;
