@@ -4,7 +4,7 @@
 
 REEMBED_TEST_DATABASE_URL is a superuser's; each test makes a database of its own. Every test prints the seed of its
 random choices; REEMBED_TEST_SEED repeats one. REEMBED_TEST_SCALE below 1 makes the numbers smaller and the deadlines
-longer, for sanitizers.
+longer, for sanitizers. REEMBED_TEST_LONG=1 runs the acceptance tests of the provider in their full size (some 10 minutes).
 """
 import os
 import random

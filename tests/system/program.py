@@ -21,8 +21,17 @@ UNWANTED = ("PG", "REEMBED_", "DATABASE_URL", "OPENAI", "http_proxy", "https_pro
 REPORTS = ("ThreadSanitizer", "AddressSanitizer", "LeakSanitizer", "runtime error:", "Assertion `")
 
 
+# The acceptance runs in their full size, by hand; what CTest runs is the same in small.
+LONG = os.environ.get("REEMBED_TEST_LONG", "") not in ("", "0")
+
+
 def scaled(number, least=1):
     return max(int(number * SCALE), least)
+
+
+def sized(full, small):
+    """The full number with REEMBED_TEST_LONG=1, else the small one."""
+    return full if LONG else small
 
 
 def clean_environment(**more):

@@ -29,7 +29,7 @@ def statements(lab):
 
 
 def assert_no_secret(text, where):
-    for secret in (PASSWORD, KEY):
+    for secret in (PASSWORD, KEY, PASSWORD.encode().hex(), KEY.encode().hex()):
         assert secret not in text, f"a secret is in {where}: ...{text[max(0, text.index(secret) - 80):][:200]}..."
 
 
