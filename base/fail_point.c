@@ -77,7 +77,8 @@ read_rule(const char *whole)
     every = times ? split(times, '/') : NULL;
     argument = split(text, ':');
     action = split(text, '=');
-    if (!action || strlen(text) >= sizeof rule->name || (argument && strlen(argument) >= sizeof rule->argument))
+    if (!action || !*text || strlen(text) >= sizeof rule->name ||
+        (argument && strlen(argument) >= sizeof rule->argument))
         refuse(whole);
     while (i <= ACTION_ERROR && strcmp(action, action_names[i]) != 0)
         i++;

@@ -273,7 +273,8 @@ main_loop(struct run *run, struct db *db)
         int64_t now = clock_now_ms();
         enum rc rc = RC_OK;
 
-        if (now - beat_ms >= every) {
+        rc = run_end_half_sent(run, db, &err); /* first: a beat may be among what is held up */
+        if (rc == RC_OK && now - beat_ms >= every) {
             rc = main_beat(run, db, false, &err);
             beat_ms = now;
         }

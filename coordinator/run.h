@@ -98,6 +98,8 @@ struct run {
     double allowance;           /* reader only, as the next */
     int64_t allowance_ms;
 
+    int64_t half_sent_looked_ms; /* main thread only */
+
     atomic_bool drained_once[POOL_MAX_EMBEDDERS]; /* the change log of that space was seen empty */
 };
 
@@ -136,6 +138,10 @@ enum rc run_recover(struct run *run, struct db *db, int attempt, struct err *err
  * be repeated: reads, and writes that find out by themselves that they were done. */
 enum rc run_exec(struct run *run, struct db *db, const char *sql, const struct params *params, PGresult **ret_result,
                  struct err *err);
+
+/* Ends backends that a stopped process, or a broken network, left standing in the middle of a transaction: their locks would
+ * hold everybody up for ever. Looks only now and then. The main thread's. */
+enum rc run_end_half_sent(struct run *run, struct db *db, struct err *err);
 
 /* Thread bodies; `argument` is the run (writers: struct writer_argument). */
 void *reader_thread(void *argument);

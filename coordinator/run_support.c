@@ -7,7 +7,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "coordinator/run.h"
+#include "db/result.h"
 #include "db/retry.h"
+#include "db/statements.h"
+
+#define HALF_SENT_LOOK_MS 5000 /* or a quarter of the statement timeout */
 
 #define NOTE_MS 10000 /* how long a note is shown */
 
@@ -164,4 +168,26 @@ run_exec(struct run *run, struct db *db, const char *sql, const struct params *p
         if ((rc = run_recover(run, db, attempt, err)) != RC_OK)
             return rc;
     }
+}
+
+enum rc
+run_end_half_sent(struct run *run, struct db *db, struct err *err)
+{
+    int64_t timeout_ms = (int64_t)(run->file->database.statement_timeout_secs * 1000), now = clock_now_ms();
+    int64_t pace = timeout_ms / 4 < HALF_SENT_LOOK_MS ? timeout_ms / 4 : HALF_SENT_LOOK_MS;
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+    enum rc rc;
+
+    if (now - run->half_sent_looked_ms < pace)
+        return RC_OK;
+    run->half_sent_looked_ms = now;
+    params_add_int8(&params, timeout_ms);
+    rc = db_exec(db, sql_end_half_sent, &params, &result, err);
+    params_clear(&params);
+    if (rc == RC_OK && result_int64(result, 0, "ended") > 0)
+        log_event(LOG_WARNING, "ended a backend that waited for a stopped process with its locks held",
+                  LF_INT("backends", result_int64(result, 0, "ended")));
+    PQclear(result);
+    return rc;
 }

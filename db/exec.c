@@ -207,7 +207,7 @@ send_group(struct db *db, enum group_kind kind, const char *sql, const struct pa
         commands_before++;
     }
     queued = queued && queue_command(db, sql, params, result_format);
-    db_fault_half(db);
+    db_fault_half(db, sql);
     queued = queued && PQpipelineSync(db->conn) == 1;
     enum rc rc = queued ? flush(db, err) : answer_failed(db, NULL, err);
     if (rc == RC_OK)

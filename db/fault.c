@@ -4,6 +4,7 @@
 #ifdef REEMBED_FAIL_POINTS
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/fail_point.h"
@@ -33,12 +34,17 @@ db_fault_statement(struct db *db, const char *sql, const struct params **params,
 }
 
 void
-db_fault_half(struct db *db)
+db_fault_half(struct db *db, const char *sql)
 {
-    if (!fail_point_known("db.half"))
+    bool fenced = strstr(sql, "WITH fence") != NULL;
+
+    if (!fail_point_known(fenced ? "db.half_fenced" : "db.half"))
         return;
     (void)PQflush(db->conn);
-    db_fault(db, "db.half");
+    if (fenced)
+        db_fault(db, "db.half_fenced");
+    else
+        db_fault(db, "db.half");
 }
 
 #endif

@@ -69,8 +69,9 @@ void db_fault(struct db *db, const char *point);
 /* The point db.statement: what is to be sent in the place of `sql`. `room` holds it. */
 const char *db_fault_statement(struct db *db, const char *sql, const struct params **params, char room[DB_FAULT_MAX]);
 
-/* The point db.half: the server has the statement but not its Sync. */
-void db_fault_half(struct db *db);
+/* The points db.half and, of statements that write under a fence, db.half_fenced: the server has the statement, with the
+ * locks that it takes, but not its Sync. */
+void db_fault_half(struct db *db, const char *sql);
 
 #else
 
@@ -91,9 +92,10 @@ db_fault_statement(struct db *db, const char *sql, const struct params **params,
 }
 
 static inline void
-db_fault_half(struct db *db)
+db_fault_half(struct db *db, const char *sql)
 {
     (void)db;
+    (void)sql;
 }
 
 #endif

@@ -26,7 +26,7 @@ def test_backends_are_terminated_all_the_time(lab):
     processes = [lab.start("run", file) for _ in range(2)]
     for process in processes:
         while process.wait(90) == 4:        # cut before it had ever been connected: only then it may give up
-            assert "working" not in process.err and process.seconds < 2 * PATIENCE, process
+            assert "working" not in process.err, process
             process = lab.start("run", file)
         process.ends(0)
     application.stop()

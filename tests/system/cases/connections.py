@@ -1,4 +1,5 @@
 """What happens to connections: backends are terminated, networks break, servers are restarted, a standby takes over."""
+import signal
 import time
 
 from axe import Axe
@@ -128,4 +129,26 @@ def failovers(context):
     trial.application.stop()
     for process in fleet:
         trial.terminate(process, within=3)
+    trial.finish()
+
+
+@case("half-sent", pr=2, night=16)
+def half_sent(context):
+    """A process stands still when the server has its statement, and the locks that go with it, but not the end of the
+    transaction. It must not hold the others up for longer than its lease and the statement timeout."""
+    trial = context.trial(documents=120, lease=0.3, database={"statement_timeout_secs": 1})
+    trial.sample(idle=None)
+    trial.lab.run(trial.file or trial.configure(), "--until", 0.1, code=3)
+    sleeper = trial.start(fault=f"db.half_fenced=stop@{trial.random.randint(1, 4)}" if context.number % 2 == 0
+                          else f"db.half=stop@{trial.random.randint(8, 60)}")
+    if trial.stopped(sleeper):
+        trial.counts["half_sent"] += 1
+        trial.counts["zombies"] += 1
+    began = time.monotonic()
+    other = trial.start()
+    trial.ended(other, (0,), seconds=20)
+    took = time.monotonic() - began
+    assert took < 12, f"held up for {took:.1f} s"
+    sleeper.send(signal.SIGCONT)
+    trial.ended(sleeper, (0, 1, 3, 4))
     trial.finish()
