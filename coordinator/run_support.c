@@ -129,12 +129,22 @@ run_connect(struct run *run, struct db **ret_db, struct err *err)
     return rc;
 }
 
+static void
+pause_before(int attempt)
+{
+    struct timespec pause = {.tv_nsec = clock_backoff_ms(attempt, 10, 500) * 1000000};
+
+    nanosleep(&pause, NULL); /* not run_sleep: what is being written when the run stops is still to be written */
+}
+
 enum rc
 run_recover(struct run *run, struct db *db, int attempt, struct err *err)
 {
     if (atomic_load(&run->abandon))
         return RC_CLOSED;
     if (!db_alive(db)) {
+        if (attempt > 0) /* it was lost again at once: perhaps because of the statement itself */
+            pause_before(attempt);
         if (err->message[0]) /* empty: another statement met the loss before */
             run_note(run, "the database connection was lost: %s", err->message);
         enum rc rc = db_reconnect(db, NULL, err);
@@ -145,9 +155,7 @@ run_recover(struct run *run, struct db *db, int attempt, struct err *err)
     if (attempt > 100)
         return RC_RETRY;
     log_event(LOG_DEBUG, "a statement is tried again", LF_STR("error", err->message));
-    /* not run_sleep: what is being written when the run stops is still to be written */
-    struct timespec pause = {.tv_nsec = clock_backoff_ms(attempt, 10, 500) * 1000000};
-    nanosleep(&pause, NULL);
+    pause_before(attempt);
     return RC_OK;
 }
 

@@ -45,7 +45,7 @@ class Journal:
 PLAIN = {"insert": 20, "edit": 25, "edits": 10, "delete": 12, "reinsert": 12, "retitle": 10, "think_again": 5, "rename": 6}
 # Also documents that are edited again and again, a statement over a fifth of the table, a transaction that stays open
 # while other writes pass it, a text that is changed and changed back.
-STORM = {**PLAIN, "hot": 25, "bulk": 1, "long": 4, "back": 8}
+STORM = {**PLAIN, "hot": 25, "bulk": 1, "long": 2, "back": 8}
 
 
 class Application(threading.Thread):
@@ -133,7 +133,7 @@ class Application(threading.Thread):
         after = self.do_edit(other, keys[1:] or keys)
         if keys[1:]:
             after.update(self.do_delete(other, keys[:1]))
-        self.open = (other, after, self.random.randint(1, 40))
+        self.open = (other, after, self.random.randint(1, 12))
         return {}
 
     def _close_open(self, commit):

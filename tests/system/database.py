@@ -123,12 +123,15 @@ class Cluster:
         self.stop_fast() if how == "fast" else self.stop_immediately()
         self.start()
 
-    def make_fast(self):
+    def make_fast(self, connections=100):
         """Without waiting for the disk. What was acknowledged still survives a crash of the server, not one of the machine."""
         with psycopg.connect(self.url, autocommit=True) as admin:
             admin.execute("ALTER SYSTEM SET fsync = off")
             admin.execute("ALTER SYSTEM SET full_page_writes = off")
+            admin.execute(f"ALTER SYSTEM SET max_connections = {connections}")
             admin.execute("SELECT pg_reload_conf()")
+        if connections != 100:
+            self.restart("fast")
 
     def require_password(self, user):
         """From now on this user needs a password, over the socket too."""

@@ -88,8 +88,9 @@ refused(const char *text)
 
 Test(fail_point, a_rule_that_cannot_be_read_is_an_error)
 {
-    static const char *const wrong[] = {"x",         "x=explode", "x=delay",   "x=delay:", "x=delay:soon", "x=kill:9",
-                                        "x=kill@0",  "x=kill@y",  "x=kill@1/", "=kill@2/0", "x=error:toolongtext"};
+    static const char *const wrong[] = {
+        "x",        "x=explode", "x=delay",   "x=delay:",  "x=delay:soon",       "x=kill:9",
+        "x=kill@0", "x=kill@y",  "x=kill@1/", "=kill@2/0", "x=error:toolongtext"};
 
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         cr_assert_eq(refused(wrong[i]), 2, "%s", wrong[i]);

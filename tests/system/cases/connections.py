@@ -95,8 +95,8 @@ def restarts(context):
     eventually(lambda: all(process.running for process in fleet), 5)
     trial.wait_completed()
     trial.application.stop()
-    for process in fleet:
-        trial.terminate(process)
+    for process in fleet:               # a thread of it may still wait to connect again
+        trial.terminate(process, within=None)
     trial.finish()
 
 
@@ -128,7 +128,7 @@ def failovers(context):
     trial.wait_completed()
     trial.application.stop()
     for process in fleet:
-        trial.terminate(process, within=3)
+        trial.terminate(process, within=None)
     trial.finish()
 
 

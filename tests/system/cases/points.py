@@ -47,14 +47,15 @@ def provoke(trial, point):
         trial.journal.fill(trial.database, 60, first=9000)
     if point == "drainer.raised":
         keys = sorted(trial.journal.documents)[:40]
-        trial.lab_application().do_back(trial.database.sql, keys)
+        hands = trial.lab_application()
+        hands._remember(hands.do_back(trial.database.sql, keys))
 
 
 def rule(trial, point, action, rounds):
     """The first trials of a point meet it the first time, the others a random time."""
     most = MANY.get(point, 1)
     count = 1 if rounds == 0 or most == 1 else trial.random.randint(1, most)
-    return f"{point}={action}@{count}" if not (point == "writer.settling") else f"db.sent=error@6/3,{point}={action}@1"
+    return f"{point}={action}@{count}" if not (point == "writer.settling") else f"db.half_fenced=error@1/4,{point}={action}@1"
 
 
 def reached(process, point):
