@@ -40,12 +40,14 @@ struct drainer {
     size_t open;
 };
 
-/* One pass: a list of changes and the documents behind them. */
+/* One pass: a list of changes and the documents behind them. Its token and its numbers mean nothing to another server than
+ * the one that gave them, and what that one said may have been lost with it. */
 struct pass {
     struct arena *arena;
     int64_t token;
     int64_t *numbers; /* of the changes */
     size_t count;
+    struct db_server server;
     struct doc_key *ids; /* of the documents, as listed */
     size_t id_count;
     int64_t *markers; /* changes that stand for a TRUNCATE */
@@ -141,6 +143,7 @@ list_changes(struct drainer *d, struct pass *pass, struct err *err)
     params_clear(&params);
     if (rc != RC_OK)
         return rc;
+    pass->server = *db_server(d->db);
     size_t n = (size_t)result_rows(rows);
     pass->numbers = arena_array(pass->arena, n + 1, sizeof *pass->numbers);
     pass->markers = arena_array(pass->arena, n + 1, sizeof *pass->markers);
@@ -186,7 +189,7 @@ settle_truncate(struct drainer *d, const struct pass *pass, struct err *err)
     params_reset(&params);
     add_lease(&params, d);
     params_add_int8_array(&params, pass->markers, pass->marker_count);
-    rc = run_exec(d->run, d->db, d->space->truncate_expand, &params, NULL, err);
+    rc = run_exec_on(d->run, d->db, &pass->server, d->space->truncate_expand, &params, NULL, err);
 out:
     params_clear(&params);
     return rc;
@@ -205,7 +208,7 @@ read_documents(struct drainer *d, const struct pass *pass, PGresult **ret_rows, 
         params_add_int8(&params, m->number);
         params_add_int8(&params, d->space->id);
     }
-    rc = run_exec(d->run, d->db, d->space->read, &params, ret_rows, err);
+    rc = run_exec_on(d->run, d->db, &pass->server, d->space->read, &params, ret_rows, err);
     params_clear(&params);
     return rc;
 }
@@ -297,7 +300,7 @@ write_same(struct drainer *d, const struct pass *pass, const struct write_set *s
     params_add_key_array(&params, d->run->migration->id_type, set->same_ids, set->same_count);
     params_add_uuid_array(&params, set->same_hashes, set->same_count);
     params_add_int8(&params, d->run->migration->number);
-    rc = run_exec(d->run, d->db, d->space->same, &params, &result, err);
+    rc = run_exec_on(d->run, d->db, &pass->server, d->space->same, &params, &result, err);
     params_clear(&params);
     if (rc == RC_OK && result_int64(result, 0, "fenced") == 0)
         d->leased = false;
@@ -305,7 +308,8 @@ write_same(struct drainer *d, const struct pass *pass, const struct write_set *s
     return rc == RC_OK ? fail_point("drainer.raised", err) : rc;
 }
 
-/* Repeating it is harmless: the same token does not win over itself, and what was settled is gone from the log. */
+/* Repeating it on the same server is harmless: the same token does not win over itself, and what was settled is gone from
+ * the log. */
 static enum rc
 write_changed(struct drainer *d, const struct pass *pass, const struct write_set *set, struct err *err)
 {
@@ -330,7 +334,7 @@ write_changed(struct drainer *d, const struct pass *pass, const struct write_set
         params_add_key_array(&params, m->id_type, set->known_ids, set->known_count);
         params_add_key_array(&params, m->id_type, set->gone_ids, set->gone_count);
     }
-    rc = run_exec(d->run, d->db, d->space->write, &params, &result, err);
+    rc = run_exec_on(d->run, d->db, &pass->server, d->space->write, &params, &result, err);
     params_clear(&params);
     if (rc == RC_OK && result_int64(result, 0, "fenced") == 0)
         d->leased = false;
@@ -366,14 +370,12 @@ drain_documents(struct drainer *d, const struct pass *pass, struct err *err)
     PGresult *rows = NULL;
     struct batch **batches = NULL;
     size_t count = 0, most;
-    struct db_server server;
     enum rc rc = read_documents(d, pass, &rows, err);
 
     if (rc != RC_OK)
         return rc;
     if ((rc = fail_point("drainer.read", err)) != RC_OK)
         goto out;
-    server = *db_server(d->db);
     most = (size_t)result_rows(rows) / run->batch_size + 1;
     if (!(batches = arena_array(pass->arena, most, sizeof(struct batch *)))) {
         rc = err_memory(err);
@@ -392,8 +394,7 @@ drain_documents(struct drainer *d, const struct pass *pass, struct err *err)
     rows = NULL;
     if ((rc = embed_batches(d, batches, count, err)) == RC_OK)
         rc = fail_point("drainer.embedded", err);
-    /* what a server said that has crashed since may never have been committed there: read again */
-    if ((rc == RC_OK || rc == RC_CLOSED) && d->leased && db_same_server(&server, db_server(d->db))) {
+    if ((rc == RC_OK || rc == RC_CLOSED) && d->leased) {
         enum rc settled = settle(d, pass, batches, count, err);
         if (settled != RC_OK)
             rc = settled;
@@ -423,7 +424,10 @@ drain_once(struct drainer *d, struct err *err)
         rc = settle_truncate(d, &pass, err);
     if (rc == RC_OK && pass.id_count > 0)
         rc = drain_documents(d, &pass, err);
-    if (rc == RC_OK && pass.count + pass.marker_count == 0) {
+    if (rc == RC_AGAIN) { /* the server is another one: its changes are listed anew */
+        d->floor = 0;
+        rc = RC_OK;
+    } else if (rc == RC_OK && pass.count + pass.marker_count == 0) {
         rc = d->floor == 0 ? RC_AGAIN : RC_OK;
         d->floor = 0;
     } else if (rc == RC_OK) {

@@ -169,7 +169,8 @@ changes_waiting(struct finisher *f, int64_t highest, bool *ret_waiting, struct e
 }
 
 static enum rc
-record(struct finisher *f, const struct sweep_counts *counts, bool clean, struct err *err)
+record(struct finisher *f, const struct db_server *swept, const struct sweep_counts *counts, bool clean,
+       struct err *err)
 {
     struct params params = PARAMS_INIT;
     enum rc rc;
@@ -180,7 +181,7 @@ record(struct finisher *f, const struct sweep_counts *counts, bool clean, struct
     params_add_int8(&params, counts->current);
     params_add_int8(&params, counts->excused);
     params_add_bool(&params, clean);
-    rc = exec(f, "SELECT reembed.record_sweep($1, $2, $3, $4, $5, $6)", &params, NULL, err);
+    rc = run_exec_on(f->run, f->db, swept, "SELECT reembed.record_sweep($1, $2, $3, $4, $5, $6)", &params, NULL, err);
     params_clear(&params);
     return rc == RC_OK ? fail_point("finisher.recorded", err) : rc;
 }
@@ -198,6 +199,7 @@ sweep_until_clean(struct finisher *f, struct err *err)
         int64_t began_ms = clock_now_ms();
         if ((rc = highest_change(f, &f->sweep_from, err)) != RC_OK)
             return rc;
+        struct db_server swept = *db_server(f->db);
         rc = sweep(f->db, f->run->migration, true, exec_for_sweep, still_mine, f, &counts, err);
         if (rc != RC_OK || (rc = fail_point("finisher.swept", err)) != RC_OK)
             return rc;
@@ -221,7 +223,10 @@ sweep_until_clean(struct finisher *f, struct err *err)
          * threshold of 1 could never be reached otherwise */
         if (counts.noted == 0)
             counts.current = counts.eligible - counts.excused - counts.failed;
-        if ((rc = record(f, &counts, counts.noted == 0, err)) != RC_OK || counts.noted == 0)
+        rc = record(f, &swept, &counts, counts.noted == 0, err);
+        if (rc == RC_AGAIN) /* another server may have lost what was repaired on this one */
+            continue;
+        if (rc != RC_OK || counts.noted == 0)
             return rc;
     }
     return RC_CLOSED;
@@ -232,10 +237,11 @@ static enum rc
 measure(struct finisher *f, struct err *err)
 {
     struct sweep_counts counts;
+    struct db_server swept = *db_server(f->db);
     enum rc rc = sweep(f->db, f->run->migration, false, exec_for_sweep, still_mine, f, &counts, err);
 
     if (rc == RC_OK)
-        rc = record(f, &counts, false, err);
+        rc = record(f, &swept, &counts, false, err);
     if (rc == RC_OK)
         f->measured_ms = clock_now_ms();
     return rc;

@@ -139,6 +139,11 @@ enum rc run_recover(struct run *run, struct db *db, int attempt, struct err *err
 enum rc run_exec(struct run *run, struct db *db, const char *sql, const struct params *params, PGresult **ret_result,
                  struct err *err);
 
+/* As run_exec, for what was computed from reads of `server`: RC_AGAIN, and nothing is done, once the connection leads to
+ * another one. What a server said that has crashed since may never have been committed there. */
+enum rc run_exec_on(struct run *run, struct db *db, const struct db_server *server, const char *sql,
+                    const struct params *params, PGresult **ret_result, struct err *err);
+
 /* Ends backends that a stopped process, or a broken network, left standing in the middle of a transaction: their locks would
  * hold everybody up for ever. Looks only now and then. The main thread's. */
 enum rc run_end_half_sent(struct run *run, struct db *db, struct err *err);

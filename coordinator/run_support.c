@@ -159,9 +159,10 @@ run_recover(struct run *run, struct db *db, int attempt, struct err *err)
     return RC_OK;
 }
 
-enum rc
-run_exec(struct run *run, struct db *db, const char *sql, const struct params *params, PGresult **ret_result,
-         struct err *err)
+/* server: NULL: any. */
+static enum rc
+exec_until_it_works(struct run *run, struct db *db, const struct db_server *server, const char *sql,
+                    const struct params *params, PGresult **ret_result, struct err *err)
 {
     enum rc rc;
 
@@ -170,12 +171,29 @@ run_exec(struct run *run, struct db *db, const char *sql, const struct params *p
             if ((rc = run_recover(run, db, attempt, err)) != RC_OK)
                 return rc;
         }
+        if (server && !db_same_server(server, db_server(db)))
+            return RC_AGAIN;
         rc = db_exec(db, sql, params, ret_result, err);
         if (rc != RC_RETRY)
             return rc;
         if ((rc = run_recover(run, db, attempt, err)) != RC_OK)
             return rc;
     }
+}
+
+enum rc
+run_exec(struct run *run, struct db *db, const char *sql, const struct params *params, PGresult **ret_result,
+         struct err *err)
+{
+    return exec_until_it_works(run, db, NULL, sql, params, ret_result, err);
+}
+
+enum rc
+run_exec_on(struct run *run, struct db *db, const struct db_server *server, const char *sql,
+            const struct params *params, PGresult **ret_result, struct err *err)
+{
+    struct db_server read_from = *server; /* it may be the connection's own, which changes */
+    return exec_until_it_works(run, db, &read_from, sql, params, ret_result, err);
 }
 
 enum rc

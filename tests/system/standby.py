@@ -23,6 +23,7 @@ class Pair:
         self.servers[0].make_fast()
         self.primary = 0
         self.failovers = 0
+        self._cut = False
         self._follow()
 
     # --- addresses ---
@@ -59,17 +60,28 @@ class Pair:
         with psycopg.connect(self._url_of(self.primary), autocommit=True) as sql:
             return sql.execute("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'").fetchone()[0] == 1
 
+    def cut(self):
+        """From now on the standby hears of nothing; of all before it has heard."""
+        with psycopg.connect(self._url_of(self.primary), autocommit=True) as primary:
+            eventually(lambda: primary.execute("SELECT bool_and(replay_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication "
+                                               "WHERE state = 'streaming'").fetchone()[0], 30, "the standby to have all")
+        with psycopg.connect(self._url_of(1 - self.primary), autocommit=True) as sql:
+            sql.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            sql.execute("SELECT pg_reload_conf()")
+            eventually(lambda: sql.execute("SELECT count(*) FROM pg_stat_wal_receiver").fetchone()[0] == 0, 30, "the receiver to end")
+        self._cut = True
+
     def fail_over(self, lose=0.0):
         """lose: seconds of transactions that the standby never hears of."""
         old, new = self.primary, 1 - self.primary
-        eventually(self._streams, 30, "the standby to stream")
+        eventually(lambda: self._cut or self._streams(), 30, "the standby to stream")
+        if lose:
+            self.cut()
+            time.sleep(lose)            # what is committed meanwhile is what will be lost
+        self.servers[old].stop_immediately()
         with psycopg.connect(self._url_of(new), autocommit=True) as sql:
-            if lose:
-                sql.execute("ALTER SYSTEM SET primary_conninfo = ''")
-                sql.execute("SELECT pg_reload_conf()")
-                time.sleep(lose)        # what is committed meanwhile is what will be lost
-            self.servers[old].stop_immediately()
             sql.execute("SELECT pg_promote(true, 30)")
+        self._cut = False
         self.primary = new
         self.failovers += 1
         eventually(self._writable, 30, "the new primary")

@@ -128,7 +128,8 @@ class Trial:
         process.send(signal.SIGTERM)
         code = process.wait(seconds)
         took = time.monotonic() - began
-        assert code in codes, f"exit {code} after SIGTERM: {process}"
+        early = code == -signal.SIGTERM and not process.err         # not even begun: nobody had told it yet what a signal means
+        assert early or code in codes, f"exit {code} after SIGTERM: {process}"
         assert within is None or took <= within * PATIENCE, f"{took:.2f} s after SIGTERM: {process}"
         if within is not None:
             self.sigterms.append(took)
@@ -200,7 +201,7 @@ class Trial:
             self.looks += self.sampler.looks
         for process in self.lab.processes:
             assert not process.running or process.code is None, process
-            assert process.code in (*range(10), -signal.SIGKILL), f"died of itself: {process}"
+            assert process.code in (*range(10), -signal.SIGKILL, -signal.SIGTERM), f"died of itself: {process}"
         assert self.lab.state() == "completed", self.lab.progress()
         self.lab.check_untouched(self.journal)
         bodies = self.journal.bodies()

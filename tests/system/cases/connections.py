@@ -132,6 +132,31 @@ def failovers(context):
     trial.finish()
 
 
+@case("lost-reads", pr=1, night=6)
+def lost_reads(context):
+    """A text is read that the next primary never had, and whoever read it stands still until that one has taken over."""
+    pair = context.open(Pair(context.version))
+    trial = context.trial(server_url=pair.url(), documents=100, lease=30)
+    trial.url = pair.url(trial.database.name)
+    point = ("drainer.embedded", "drainer.read", "drainer.listed", "drainer.written")[context.number % 4]
+    trial.settle()
+    follower = trial.start("--follow", fault=f"{point}=stop@1")
+    eventually(lambda: trial.database.value("SELECT count(*) FROM reembed.drain WHERE owner IS NOT NULL"), 30, "the drainer")
+    pair.cut()
+    trial.change()
+    assert trial.stopped(follower), follower
+    pair.fail_over()
+    trial.counts["failovers"] += 1
+    trial.counts["lossy_failovers"] += 1
+    trial.database.reconnect()
+    trial.journal.documents = {key: (body, title) for key, body, title in trial.database.rows("SELECT id, body, title FROM docs")}
+    trial.sample(outages=True, url=trial.url)
+    follower.send(signal.SIGCONT)
+    eventually(lambda: "connected to the database again" in follower.err and trial.sampler.looks > 50, 30, "the follower to go on")
+    trial.terminate(follower, within=None)
+    trial.finish()
+
+
 @case("half-sent", pr=2, night=16)
 def half_sent(context):
     """A process stands still when the server has its statement, and the locks that go with it, but not the end of the

@@ -13,7 +13,7 @@ def refuse(context, code, codes):
     trial.sample()
     trial.write(pace=0.005)
     first = trial.random.choice((trial.random.randint(1, 30), trial.random.randint(1, 150)))
-    every = f"/{trial.random.randint(7, 40)}" if code in PASSING and trial.random.random() < 0.5 else ""
+    every = f"/{trial.random.randint(100, 200)}" if code in PASSING and trial.random.random() < 0.5 else ""
     process = trial.start(fault=f"db.statement=error:{code}@{first}{every}")
     trial.ended(process, codes)
     reached = "fail point db.statement" in process.err
