@@ -72,6 +72,8 @@ create_index(struct run *run, struct db *db, const PGresult *facts, struct err *
     rc = db_exec_raw(db, sql, DB_NO_TIMEOUT, DB_NO_TIMEOUT, err);
     db_leave_on_stop(db, false);
     db_set_stop(db, &run->abandon);
+    if (rc == RC_INVALID && strcmp(err->sqlstate, "42P07") == 0) /* another process was first: look again */
+        rc = RC_AGAIN;
     if (rc != RC_OK && strstr(err->message, "shared memory segment"))
         err_hint(err,
                  "a parallel index build takes maintenance_work_mem from /dev/shm: give the server's container more "

@@ -408,10 +408,6 @@ prepare_migration(struct prepared *p, bool *ret_nothing, struct err *err)
         if ((rc = take_steps(p, ret_nothing, err)) != RC_RETRY)
             break;
         undo_steps(p);
-        if (db_alive(p->db)) {
-            struct err ignored = ERR_INIT;
-            run_end_half_sent(run, p->db, &ignored);
-        }
         rc = stop && atomic_load(stop) ? RC_CLOSED : run_recover(run, p->db, attempt, err);
     }
     db_set_stop(p->db, &run->abandon);

@@ -98,7 +98,7 @@ struct run {
     double allowance;           /* reader only, as the next */
     int64_t allowance_ms;
 
-    int64_t half_sent_looked_ms; /* main thread only */
+    atomic_llong half_sent_looked_ms;
 
     atomic_bool drained_once[POOL_MAX_EMBEDDERS]; /* the change log of that space was seen empty */
 };
@@ -145,7 +145,7 @@ enum rc run_exec_on(struct run *run, struct db *db, const struct db_server *serv
                     const struct params *params, PGresult **ret_result, struct err *err);
 
 /* Ends backends that a stopped process, or a broken network, left standing in the middle of a transaction: their locks would
- * hold everybody up for ever. Looks only now and then. The main thread's. */
+ * hold everybody up for ever. Looks only now and then. Any thread, with its own connection. */
 enum rc run_end_half_sent(struct run *run, struct db *db, struct err *err);
 
 /* Thread bodies; `argument` is the run (writers: struct writer_argument). */

@@ -155,6 +155,8 @@ run_recover(struct run *run, struct db *db, int attempt, struct err *err)
     if (attempt > 100)
         return RC_RETRY;
     log_event(LOG_DEBUG, "a statement is tried again", LF_STR("error", err->message));
+    struct err ignored = ERR_INIT;
+    run_end_half_sent(run, db, &ignored); /* a lock that was waited for in vain may be such a backend's */
     pause_before(attempt);
     return RC_OK;
 }
@@ -205,9 +207,9 @@ run_end_half_sent(struct run *run, struct db *db, struct err *err)
     PGresult *result = NULL;
     enum rc rc;
 
-    if (now - run->half_sent_looked_ms < pace)
+    if (now - atomic_load(&run->half_sent_looked_ms) < pace)
         return RC_OK;
-    run->half_sent_looked_ms = now;
+    atomic_store(&run->half_sent_looked_ms, now);
     params_add_int8(&params, timeout_ms);
     rc = db_exec(db, sql_end_half_sent, &params, &result, err);
     params_clear(&params);
