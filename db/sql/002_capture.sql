@@ -54,7 +54,10 @@ $$;
 -- An application's write never fails because of us: where an expression can't be computed for a row (a division by zero,
 -- a column that a later release dropped), the row counts as changed, and whoever reads it finds the error. Up to 10,000
 -- ids are gathered before they are written, so that the block that catches errors writes nothing and thus takes no
--- transaction number of its own.
+-- transaction number of its own. A content that is just a column needs no such block, which costs more than the rest:
+-- the only thing that can go wrong is that the column is gone or has another name, and then its name means that of the
+-- row reembed_missing, to which the rows of the statement are LATERAL: a changed content, or, for the key, NULL, which
+-- is the mark of a TRUNCATE: anything may have changed.
 CREATE FUNCTION reembed.install_capture(p_collection text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $capture$
 DECLARE
@@ -66,6 +69,8 @@ DECLARE
   columns text;            -- of the documents, virtual ones computed: triggers are not given those; NULL: none are virtual
   before text;
   after text;
+  plain text;              -- the column that is the content, when it is just that, of some type of text
+  missing constant text := '(SELECT NULL::%s AS %s) AS reembed_missing';
   names constant text[] := reembed.capture_functions(p_collection);
   made text[] := '{}';     -- triggers, in format's %s on %s
   waits constant text := current_setting('lock_timeout');
@@ -102,10 +107,15 @@ BEGIN
     before := CASE WHEN columns IS NULL THEN 'old_rows' ELSE format('(SELECT %s FROM old_rows AS %s)', columns, c.docs_alias) END;
     after := CASE WHEN columns IS NULL THEN 'new_rows' ELSE format('(SELECT %s FROM new_rows AS %s)', columns, c.docs_alias) END;
   END IF;
+  SELECT quote_ident(a.attname) INTO plain FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+    WHERE a.attrelid = c.docs AND a.attnum > 0 AND NOT a.attisdropped AND y.typcategory = 'S' AND y.typtype = 'b'
+      AND c.filter = 'true' AND c.content = format('(%I)::text', a.attname) AND quote_ident(a.attname) <> c.id_column
+      AND columns IS NULL AND NOT by_row;
   IF want = '{}' THEN      -- silence the functions first; the triggers go when their lock can be had
     spaces := '(SELECT NULL::bigint AS space_id WHERE false) s';
   ELSE
-    spaces := format('unnest(%L::bigint[]) AS s(space_id)', want);
+    -- a list of one is a constant to the planner, a function never is
+    spaces := (SELECT format('(VALUES %s) AS s(space_id)', string_agg(format('(%s::bigint)', space), ', ')) FROM unnest(want) space);
   END IF;
 
   IF by_row THEN
@@ -136,17 +146,26 @@ BEGIN
 END $body$, c.changes_table, c.content, c.filter, c.docs_alias, c.id_column, spaces, before, after));
   ELSE
     FOR t IN SELECT * FROM (VALUES
-        (names[2], format('SELECT %1$s AS id FROM new_rows AS %2$s', c.id_column, c.docs_alias),
+        (names[2], format('SELECT r.id FROM %3$s, LATERAL (SELECT %1$s AS id FROM new_rows AS %2$s) r', c.id_column, c.docs_alias, format(missing, c.id_type, c.id_column)),
                    format('SELECT %1$s AS id FROM %3$s AS %2$s WHERE %4$s', c.id_column, c.docs_alias, after, c.filter)),
-        (names[4], format('SELECT %1$s AS id FROM old_rows AS %2$s', c.id_column, c.docs_alias),
+        (names[4], format('SELECT r.id FROM %3$s, LATERAL (SELECT %1$s AS id FROM old_rows AS %2$s) r', c.id_column, c.docs_alias, format(missing, c.id_type, c.id_column)),
                    format('SELECT %1$s AS id FROM %3$s AS %2$s WHERE %4$s', c.id_column, c.docs_alias, before, c.filter)),
-        (names[3], format('SELECT %1$s AS id FROM new_rows AS %2$s UNION SELECT %1$s FROM old_rows AS %2$s', c.id_column, c.docs_alias),
+        (names[3], CASE WHEN plain IS NULL THEN
+                     format('SELECT r.id FROM %3$s, LATERAL (SELECT %1$s AS id FROM new_rows AS %2$s UNION SELECT %1$s FROM old_rows AS %2$s) r',
+                       c.id_column, c.docs_alias, format(missing, c.id_type, c.id_column))
+                   ELSE format($q$SELECT coalesce(n.id, o.id) AS id
+         FROM (SELECT r.* FROM (SELECT NULL::%3$s AS %1$s, 'after'::text AS %4$s) AS reembed_missing,
+                 LATERAL (SELECT %1$s AS id, %5$s AS content FROM new_rows AS %2$s) r) n
+         FULL JOIN (SELECT r.* FROM (SELECT NULL::%3$s AS %1$s, 'before'::text AS %4$s) AS reembed_missing,
+                 LATERAL (SELECT %1$s AS id, %5$s AS content FROM old_rows AS %2$s) r) o ON n.id = o.id
+         WHERE n.id IS NULL OR o.id IS NULL OR n.content IS DISTINCT FROM o.content$q$,
+                       c.id_column, c.docs_alias, c.id_type, plain, c.content) END,
                    format($q$SELECT coalesce(n.id, o.id) AS id
          FROM (SELECT %1$s AS id, (%5$s) AS content, coalesce((%4$s), false) AS is_in FROM %3$s AS %2$s) n
          FULL JOIN (SELECT %1$s AS id, (%5$s) AS content, coalesce((%4$s), false) AS is_in FROM %6$s AS %2$s) o ON n.id = o.id
          WHERE (n.is_in OR o.is_in) AND (n.is_in IS DISTINCT FROM o.is_in OR n.content IS DISTINCT FROM o.content)$q$,
            c.id_column, c.docs_alias, after, c.filter, c.content, before))) AS v(name, every, changed) LOOP
-      EXECUTE format(prelude, t.name, CASE WHEN t.name <> names[3] AND c.filter = 'true' THEN format($body$
+      EXECUTE format(prelude, t.name, CASE WHEN plain IS NOT NULL OR (t.name <> names[3] AND c.filter = 'true') THEN format($body$
 #variable_conflict use_column
 BEGIN
   INSERT INTO %1$s (space_id, doc_id) SELECT s.space_id, x.id FROM (%2$s) x, %3$s;
