@@ -402,8 +402,10 @@ finisher_thread(void *argument)
             rc = step(&f, &stand, &err);
         if (rc == RC_AGAIN || (rc == RC_CLOSED && !run_stopping(run)) || rc == RC_RETRY)
             rc = rc == RC_RETRY ? run_recover(run, f.db, 0, &err) : RC_OK;
-        if (rc == RC_OK)
-            run_sleep(run, atomic_load(&run->backfill_over) ? 20 : LOOK_MS);
+        if (rc == RC_OK && atomic_load(&run->backfill_over))
+            run_sleep(run, 20);
+        else if (rc == RC_OK)
+            run_sleep_during_backfill(run, LOOK_MS);
     }
     if (rc != RC_OK && rc != RC_CLOSED)
         run_stop(run, err_is_disk_full(&err) ? STOP_PAUSED : STOP_FAILED, rc, &err);

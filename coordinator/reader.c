@@ -296,7 +296,7 @@ work_chunks(struct run *run, struct db *db, struct err *err)
             if ((rc = look_at_backfill(run, db, &cut, &over, err)) != RC_OK)
                 return rc;
             if (over) {
-                atomic_store(&run->backfill_over, true);
+                run_backfill_over(run);
                 return fail_point("reader.over", err);
             }
             if (cut && run->options->once && !holds_chunks(run))

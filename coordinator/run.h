@@ -117,6 +117,12 @@ run_stopping(const struct run *run)
 /* Waits for at most `ms`, less when the run stops. Any thread. */
 void run_sleep(struct run *run, int64_t ms);
 
+/* The reader has nothing left and never will have: sets backfill_over and wakes who waits for it. */
+void run_backfill_over(struct run *run);
+
+/* run_sleep, but no longer than the backfill lasts. */
+void run_sleep_during_backfill(struct run *run, int64_t ms);
+
 /* Shown by status while it is fresh (10 s). Any thread. */
 void run_note(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -55,14 +55,36 @@ monotonic_after(int64_t ms)
     return until;
 }
 
-void
-run_sleep(struct run *run, int64_t ms)
+static void
+sleep_while(struct run *run, int64_t ms, bool backfill_only)
 {
     struct timespec until = monotonic_after(ms);
 
     pthread_mutex_lock(&run->mutex);
-    while (!run_stopping(run) && pthread_cond_timedwait(&run->changed, &run->mutex, &until) == 0)
+    while (!run_stopping(run) && !(backfill_only && atomic_load(&run->backfill_over)) &&
+           pthread_cond_timedwait(&run->changed, &run->mutex, &until) == 0)
         ;
+    pthread_mutex_unlock(&run->mutex);
+}
+
+void
+run_sleep(struct run *run, int64_t ms)
+{
+    sleep_while(run, ms, false);
+}
+
+void
+run_sleep_during_backfill(struct run *run, int64_t ms)
+{
+    sleep_while(run, ms, true);
+}
+
+void
+run_backfill_over(struct run *run)
+{
+    pthread_mutex_lock(&run->mutex);
+    atomic_store(&run->backfill_over, true);
+    pthread_cond_broadcast(&run->changed);
     pthread_mutex_unlock(&run->mutex);
 }
 

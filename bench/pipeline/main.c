@@ -10,14 +10,11 @@
  * The database must be empty and have the extension vector; everything is made in it anew each round.
  */
 #include <endian.h>
-#include <fcntl.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "db/connection.h"
@@ -25,6 +22,7 @@
 #include "db/result.h"
 #include "db/schema.h"
 #include "embed/hashing.h"
+#include "whole_run.h"
 
 #define WINDOW     500
 #define MAX_ROUNDS 15
@@ -50,13 +48,6 @@ run_sql(struct db *db, const char *sql)
 
     if (db_exec_raw(db, sql, DB_NO_TIMEOUT, DB_NO_TIMEOUT, &err) != RC_OK)
         die(sql, &err);
-}
-
-static double
-cpu_seconds(const struct rusage *usage)
-{
-    return (double)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) +
-           (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1e6;
 }
 
 static void
@@ -241,7 +232,7 @@ measure_raw(struct db *db, const char *url, const struct vector_types *types, si
         raw_unnest(db, types, dimensions, seed);
     figure->seconds[round] = (double)(clock_now_us() - start) / 1e6;
     getrusage(RUSAGE_SELF, &after);
-    figure->cpu[round] = cpu_seconds(&after) - cpu_seconds(&before);
+    figure->cpu[round] = rusage_cpu_seconds(&after) - rusage_cpu_seconds(&before);
     run_sql(db, "DROP TABLE raw_target");
 }
 
@@ -267,39 +258,24 @@ working_seconds(struct db *db)
 static void
 measure_reembed(struct db *db, const char *url, const char *binary, size_t dimensions, struct figure *figure, int round)
 {
-    char path[] = "/tmp/bench-pipeline-XXXXXX.json";
-    int file = mkstemps(path, 5), status;
-    struct rusage usage;
+    struct whole_run run;
+    char migration[512];
 
-    if (file < 0)
-        die("can't write a migration file", NULL);
-    dprintf(
-        file,
+    snprintf(
+        migration, sizeof migration,
         "{\"id\": \"bench\", \"collection\": \"bench\", \"documents\": {\"table\": \"docs\", \"id\": \"id\", \"content\": \"body\"},\n"
         " \"source\": null, \"target\": {\"model\": \"bench\", \"dimensions\": %zu, \"index\": {\"method\": \"none\"},\n"
         " \"provider\": {\"kind\": \"hashing\"}}}\n",
         dimensions);
-    close(file);
     run_sql(db, "DROP SCHEMA IF EXISTS reembed_data CASCADE");
     run_sql(db, "DROP SCHEMA IF EXISTS reembed CASCADE");
     run_sql(db, "CHECKPOINT");
-    int64_t start = clock_now_us();
-    pid_t pid = fork();
-    if (pid == 0) {
-        int nowhere = open("/dev/null", O_WRONLY);
-        dup2(nowhere, STDOUT_FILENO);
-        execl(binary, binary, "--database-url", url, "--log-level", "error", "--no-progress", "run", path,
-              (char *)NULL);
-        _exit(127);
-    }
-    wait4(pid, &status, 0, &usage);
-    figure->seconds[round] = (double)(clock_now_us() - start) / 1e6;
-    figure->cpu[round] = cpu_seconds(&usage);
-    if (usage.ru_maxrss > figure->peak_kb)
-        figure->peak_kb = usage.ru_maxrss;
-    unlink(path);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    if (!whole_run(binary, url, migration, &run))
         die("reembed run failed", NULL);
+    figure->seconds[round] = run.seconds;
+    figure->cpu[round] = run.cpu_seconds;
+    if (run.peak_kb > figure->peak_kb)
+        figure->peak_kb = run.peak_kb;
     figure->working[round] = working_seconds(db);
 }
 
