@@ -123,26 +123,31 @@ arena_used(const struct arena *arena)
     return arena->used;
 }
 
+static void
+free_blocks(struct arena *arena)
+{
+    for (struct block *block = arena->newest, *next; block != NULL; block = next) {
+        next = block->next;
+        free(block);
+    }
+    arena->newest = NULL;
+}
+
 void
 arena_reset(struct arena *arena)
 {
-    struct block *largest = arena->newest;
-    for (struct block *block = arena->newest; block != NULL; block = block->next) {
-        if (block->capacity > largest->capacity)
-            largest = block;
-    }
-    struct block *next = NULL;
-    for (struct block *block = arena->newest; block != NULL; block = next) {
-        next = block->next;
-        if (block != largest)
-            free(block);
-    }
-    if (largest != NULL) {
-        largest->next = NULL;
-        largest->used = 0;
-    }
-    arena->newest = largest;
+    struct block *newest = arena->newest;
+    size_t used = arena->used;
+
     arena->used = 0;
+    if (newest != NULL && newest->next == NULL) {
+        newest->used = 0;
+        return;
+    }
+    /* The old ones go first: for a moment both would be twice as much as is needed. */
+    free_blocks(arena);
+    if (newest != NULL)
+        (void)add_block(arena, used + used / 8);
 }
 
 struct arena *
@@ -150,8 +155,7 @@ arena_free(struct arena *arena)
 {
     if (arena == NULL)
         return NULL;
-    arena_reset(arena);
-    free(arena->newest);
+    free_blocks(arena);
     free(arena);
     return NULL;
 }

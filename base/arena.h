@@ -1,7 +1,7 @@
 /* base/arena.h - memory that is given back all at once: one arena a batch.
  *
- * Allocation is a pointer bump in a chain of blocks; arena_reset keeps the largest block for the next use, so a
- * steady batch loop allocates nothing. The arena refuses to grow past its limit (returns NULL).
+ * Allocation is a pointer bump in a chain of blocks; arena_reset keeps one block with room for all that was in use, so
+ * a steady batch loop allocates nothing and holds no more than it uses. The arena refuses to grow past its limit (returns NULL).
  * Threads: an arena belongs to one thread at a time; it may be handed over with the batch that owns it.
  */
 #ifndef REEMBED_BASE_ARENA_H

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -77,6 +78,27 @@ Test(arena, reset_reuses_the_same_memory)
     arena_reset(arena);
     cr_assert_eq((void *)arena_alloc(arena, 1000), (void *)first);
     arena_free(arena);
+}
+
+/* 16 workers with a batch of 1.2 MB each: a block that is kept beside a doubled one would cost 20 MB. */
+Test(arena, reset_keeps_room_for_all_that_was_used_and_little_more)
+{
+    enum { SMALL = 30 * 1024, LARGE = 1200 * 1024 };
+    struct arena *arena = arena_new(0);
+    size_t before, after;
+
+    cr_assert_not_null(arena_alloc(arena, SMALL));
+    cr_assert_not_null(arena_alloc(arena, LARGE));
+    cr_assert_not_null(arena_alloc(arena, SMALL)); /* in a block of its own */
+    arena_reset(arena);
+    before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    char *first = arena_alloc(arena, SMALL), *second = arena_alloc(arena, LARGE), *third = arena_alloc(arena, SMALL);
+    after = mallinfo2().uordblks + mallinfo2().hblkhd;
+    cr_assert(first != NULL && second != NULL && third != NULL);
+    cr_assert_eq(after, before, "nothing is allocated: it grew from %zu to %zu", before, after);
+    arena_free(arena);
+    after = mallinfo2().uordblks + mallinfo2().hblkhd;
+    cr_assert_lt(before - after, (size_t)(SMALL + LARGE) * 5 / 4, "%zu bytes were kept", before - after);
 }
 
 Test(arena, copies_and_formats_terminated_strings)
