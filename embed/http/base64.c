@@ -4,28 +4,35 @@
 
 enum { NOT_BASE64 = 0xFF };
 
-/* Value of each character, NOT_BASE64 for what has none. */
-static const uint8_t *
-alphabet(void)
-{
-    /* clang-format off */
-    static const uint8_t values[256] = {
-#define N   NOT_BASE64
-#define N16 N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N
-        N16, N16,
-        N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  62, N,  N,  N,  63,
-        52, 53, 54, 55, 56, 57, 58, 59, 60, 61, N,  N,  N,  N,  N,  N,
-        N,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14,
-        15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, N,  N,  N,  N,  N,
-        N,  26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40,
-        41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, N,  N,  N,  N,  N,
-        N16, N16, N16, N16, N16, N16, N16, N16,
-#undef N16
-#undef N
-    };
-    /* clang-format on */
-    return values;
+#define BAD ((uint32_t)1 << 31) /* above the three bytes that four characters make */
+
+/* Every character's value, as E(value). */
+/* clang-format off */
+#define N(E)   E(NOT_BASE64)
+#define N4(E)  N(E), N(E), N(E), N(E)
+#define N16(E) N4(E), N4(E), N4(E), N4(E)
+#define ALPHABET(E) {                                                                                                  \
+    N16(E), N16(E),                                                                                                    \
+    N4(E), N4(E), N(E), N(E), N(E), E(62), N(E), N(E), N(E), E(63),                                                    \
+    E(52), E(53), E(54), E(55), E(56), E(57), E(58), E(59), E(60), E(61), N(E), N(E), N4(E),                           \
+    N(E), E(0), E(1), E(2), E(3), E(4), E(5), E(6), E(7), E(8), E(9), E(10), E(11), E(12), E(13), E(14),               \
+    E(15), E(16), E(17), E(18), E(19), E(20), E(21), E(22), E(23), E(24), E(25), N(E), N4(E),                          \
+    N(E), E(26), E(27), E(28), E(29), E(30), E(31), E(32), E(33), E(34), E(35), E(36), E(37), E(38), E(39), E(40),     \
+    E(41), E(42), E(43), E(44), E(45), E(46), E(47), E(48), E(49), E(50), E(51), N(E), N4(E),                          \
+    N16(E), N16(E), N16(E), N16(E), N16(E), N16(E), N16(E), N16(E),                                                    \
 }
+/* clang-format on */
+
+/* Where the six bits of a group's 1st, 2nd, 3rd and 4th character lie in its three bytes, the first byte lowest. */
+#define PLAIN(v)  (v)
+#define FIRST(v)  ((v) == NOT_BASE64 ? BAD : (uint32_t)(v) << 2)
+#define SECOND(v) ((v) == NOT_BASE64 ? BAD : (uint32_t)(v) >> 4 | ((uint32_t)(v) & 0xF) << 12)
+#define THIRD(v)  ((v) == NOT_BASE64 ? BAD : (uint32_t)(v) >> 2 << 8 | ((uint32_t)(v) & 0x3) << 22)
+#define FOURTH(v) ((v) == NOT_BASE64 ? BAD : (uint32_t)(v) << 16)
+
+static const uint8_t values[256] = ALPHABET(PLAIN);
+static const uint32_t firsts[256] = ALPHABET(FIRST), seconds[256] = ALPHABET(SECOND), thirds[256] = ALPHABET(THIRD),
+                      fourths[256] = ALPHABET(FOURTH);
 
 void
 base64_begin(struct base64_floats *decoder, float *floats, size_t room)
@@ -56,22 +63,16 @@ take_byte(struct base64_floats *decoder, uint32_t byte)
 static bool
 take_groups(struct base64_floats *decoder, const unsigned char *at, size_t length, size_t *ret_taken)
 {
-    const uint8_t *values = alphabet();
     size_t taken = 0;
 
     for (; length - taken >= 16; taken += 16) {
         uint32_t triple[4];
-        unsigned bad = 0;
 
         for (int i = 0; i < 4; i++) {
             const unsigned char *four = at + taken + 4 * i;
-            unsigned a = values[four[0]], b = values[four[1]], c = values[four[2]], d = values[four[3]];
-            bad |= a | b | c | d;
-            /* in memory order: the first byte is the lowest */
-            uint32_t big = a << 18 | b << 12 | c << 6 | d;
-            triple[i] = (big >> 16 & 0xFF) | (big & 0xFF00) | (big & 0xFF) << 16;
+            triple[i] = firsts[four[0]] | seconds[four[1]] | thirds[four[2]] | fourths[four[3]];
         }
-        if (bad & 0x80)
+        if ((triple[0] | triple[1] | triple[2] | triple[3]) & BAD)
             break; /* padding or garbage: the slow way knows */
         store(decoder, triple[0] | triple[1] << 24);
         store(decoder, triple[1] >> 8 | triple[2] << 16);
@@ -86,7 +87,6 @@ base64_feed(struct base64_floats *decoder, const char *characters, size_t length
 {
     const unsigned char *at = (const unsigned char *)characters;
     const unsigned char *end = at + length;
-    const uint8_t *values = alphabet();
 
     while (at < end && !decoder->broken) {
         size_t taken;

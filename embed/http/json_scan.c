@@ -275,6 +275,28 @@ escape_step(struct scanner *scanner, char c)
     return string_piece(scanner, &plain, 1);
 }
 
+/* The first byte from `at` on that ends a plain piece of a string: a quote, a backslash or a control character. */
+static const char *
+plain_end(const char *at, const char *end)
+{
+    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+
+    /* Eight at a time: a byte that is 0, or below 0x20, is one whose high bit appears when that much is taken away. */
+    for (; end - at >= 8; at += 8) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
+        uint64_t found = (quote - ones) & ~quote;
+        found |= (backslash - ones) & ~backslash;
+        found |= (word - ones * 0x20) & ~word;
+        if ((found & highs) != 0)
+            break;
+    }
+    while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20)
+        at++;
+    return at;
+}
+
 /* Reads on in a string; the first byte that was not consumed. */
 static const char *
 string_feed(struct scanner *scanner, const char *at, const char *end)
@@ -285,9 +307,7 @@ string_feed(struct scanner *scanner, const char *at, const char *end)
                 break;
             continue;
         }
-        const char *stop = at;
-        while (stop < end && *stop != '"' && *stop != '\\' && (unsigned char)*stop >= 0x20)
-            stop++;
+        const char *stop = plain_end(at, end);
         if (!string_piece(scanner, at, (size_t)(stop - at)))
             break;
         at = stop;
