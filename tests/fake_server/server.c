@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -35,7 +36,7 @@ struct connection {
     struct strbuf in;
     struct answer answer;
     size_t sent;
-    int64_t due; /* of the answer, or of its next drop */
+    int64_t due; /* of the answer, or of its next drop; in monotonic microseconds */
 };
 
 struct server {
@@ -157,7 +158,7 @@ send_some(struct server *server, struct connection *connection)
             connection->sent += (size_t)written;
         if (answer->drip_bytes > 0) {
             connection->stage = STAGE_WAITING;
-            connection->due = clock_now_ms() + answer->drip_ms;
+            connection->due = clock_now_us() + answer->drip_ms * 1000;
             watch(server, connection, false);
             return STANDS;
         }
@@ -204,7 +205,7 @@ answer_next(struct server *server, struct connection *connection)
 {
     struct http_request request;
     size_t size;
-    int64_t now = clock_now_ms();
+    int64_t now = clock_now_us();
 
     if (connection->stage != STAGE_READING || !parse_request(connection, &request, &size))
         return STANDS;
@@ -214,13 +215,13 @@ answer_next(struct server *server, struct connection *connection)
     connection->answer = (struct answer){.bytes = bytes};
     connection->sent = 0;
     connection->stage = STAGE_WAITING;
-    fake_answer(server->fake, &request, now, &connection->answer);
+    fake_answer(server->fake, &request, now / 1000, &connection->answer);
     counters->in_flight += connection->answer.counted;
     if (counters->in_flight > counters->max_in_flight)
         counters->max_in_flight = counters->in_flight;
     memmove(connection->in.bytes, connection->in.bytes + size, connection->in.length - size);
     connection->in.length -= size;
-    connection->due = now + connection->answer.delay_ms;
+    connection->due = now + connection->answer.delay_ms * 1000;
     if (connection->answer.end == END_HANG) {
         connection->stage = STAGE_HANGING;
         return STANDS;
@@ -248,11 +249,11 @@ read_some(struct server *server, struct connection *connection)
     return answer_next(server, connection);
 }
 
-/* Answers that have become due; how long until the next one, -1: none. */
-static int
+/* Answers that have become due; how many microseconds until the next one, -1: none. */
+static int64_t
 serve_due(struct server *server)
 {
-    int64_t now = clock_now_ms(), next = -1;
+    int64_t now = clock_now_us(), next = -1;
 
     for (struct connection *connection = server->connections, *following; connection != NULL; connection = following) {
         following = connection->next;
@@ -266,7 +267,18 @@ serve_due(struct server *server)
         if (connection->stage == STAGE_WAITING && (next < 0 || connection->due < next))
             next = connection->due;
     }
-    return next < 0 ? -1 : next <= now ? 0 : (int)(next - now);
+    return next < 0 ? -1 : next <= now ? 0 : next - now;
+}
+
+/* To the microsecond: epoll_wait's milliseconds would make a latency of 20 ms one of 20.5. */
+static int
+wait_for_events(const struct server *server, int64_t wait_us, struct epoll_event *events)
+{
+    struct pollfd readable = {.fd = server->epoll, .events = POLLIN};
+    const struct timespec wait = {.tv_sec = (time_t)(wait_us / 1000000), .tv_nsec = (long)(wait_us % 1000000) * 1000};
+
+    (void)ppoll(&readable, 1, wait_us < 0 ? NULL : &wait, NULL);
+    return epoll_wait(server->epoll, events, EVENTS, 0);
 }
 
 enum rc
@@ -312,7 +324,7 @@ server_run(int listener, int stop_fd, struct fake *fake, struct err *err)
         running = false;
     }
     while (running) {
-        int count = epoll_wait(server->epoll, events, EVENTS, serve_due(server));
+        int count = wait_for_events(server, serve_due(server), events);
 
         for (int i = 0; i < count && running; i++) {
             struct connection *connection = events[i].data.ptr;
