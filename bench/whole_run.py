@@ -9,8 +9,10 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -49,6 +51,7 @@ class Postgres:
         self.folder = pathlib.Path(folder) / "pg"
 
     def __enter__(self):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped then, too
         self._script("start", "--version", "18")
         with psycopg.connect(self.uri("postgres"), autocommit=True) as connection:
             for name, value in SETTINGS.items():

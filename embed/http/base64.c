@@ -26,8 +26,8 @@ enum { NOT_BASE64 = 0xFF };
 /* Where the six bits of a group's 1st, 2nd, 3rd and 4th character lie in its three bytes, the first byte lowest. */
 #define PLAIN(v)  (v)
 #define FIRST(v)  ((v) == NOT_BASE64 ? BAD : (uint32_t)(v) << 2)
-#define SECOND(v) ((v) == NOT_BASE64 ? BAD : (uint32_t)(v) >> 4 | ((uint32_t)(v) & 0xF) << 12)
-#define THIRD(v)  ((v) == NOT_BASE64 ? BAD : (uint32_t)(v) >> 2 << 8 | ((uint32_t)(v) & 0x3) << 22)
+#define SECOND(v) ((v) == NOT_BASE64 ? BAD : (uint32_t)(v) >> 4 | ((uint32_t)(v)&0xF) << 12)
+#define THIRD(v)  ((v) == NOT_BASE64 ? BAD : (uint32_t)(v) >> 2 << 8 | ((uint32_t)(v)&0x3) << 22)
 #define FOURTH(v) ((v) == NOT_BASE64 ? BAD : (uint32_t)(v) << 16)
 
 static const uint8_t values[256] = ALPHABET(PLAIN);

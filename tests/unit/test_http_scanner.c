@@ -179,6 +179,45 @@ Test(scanner, texts_that_are_JSON_and_texts_that_are_not)
     }
 }
 
+/* Strings are read eight bytes at a time: what ends a piece is seen at every place, and what only looks like it is not. */
+Test(scanner, what_ends_a_piece_of_a_string_is_seen_wherever_it_stands)
+{
+    static const struct {
+        const char *bytes, *read; /* read NULL: no JSON */
+    } pieces[] = {
+        {"\\n", "\n"},
+        {"\\\"", "\""},
+        {"\\\\", "\\"},
+        {"\x1f", NULL},
+        {"\x01", NULL},
+        {"\"", NULL},
+        {" ", " "},
+        {"!#[]\x7f", "!#[]\x7f"},
+        {"\xc3\xa2", "\xc3\xa2"},
+        {"\xe2\x80\x9c", "\xe2\x80\x9c"},
+    };
+    static const char filling[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+    struct scan_paths paths = {0};
+    struct log log;
+    char text[128], expected[128];
+
+    cr_assert_eq(scan_paths_add(&paths, ""), 1);
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        for (int before = 0; before < 20; before++) {
+            for (int after = 0; after < 10; after++) {
+                (void)snprintf(text, sizeof text, "\"%.*s%s%.*s\"", before, filling, pieces[i].bytes, after, filling);
+                bool taken = scan(&paths, text, strlen(text), 0, NULL, &log);
+                cr_assert_eq(taken, pieces[i].read != NULL, "%s", text);
+                if (!taken)
+                    continue;
+                (void)snprintf(expected, sizeof expected, "<1 string><1>%.*s%s%.*s</1>", before, filling,
+                               pieces[i].read, after, filling);
+                cr_assert_str_eq(log.text, expected);
+            }
+        }
+    }
+}
+
 Test(scanner, depth_is_limited)
 {
     struct scan_paths paths = some_paths();
