@@ -63,6 +63,7 @@ int init_run(const struct invocation *invocation, struct err *err);
 int plan_run(const struct invocation *invocation, struct err *err);
 int run_run(const struct invocation *invocation, struct err *err);
 int verify_run(const struct invocation *invocation, struct err *err);
+int compare_run(const struct invocation *invocation, struct err *err);
 int search_run(const struct invocation *invocation, struct err *err);
 int status_run(const struct invocation *invocation, struct err *err);
 int list_run(const struct invocation *invocation, struct err *err);

@@ -63,6 +63,18 @@ static const struct option_spec verify_options[] = {
     LAST,
 };
 
+static const struct option_spec compare_options[] = {
+    {.name = "queries", .value = "FILE", .line = "JSON Lines {\"text\": ..., \"relevant\": [id, ...]} as queries"},
+    {.name = "known-items", .value = "EXPRESSION", .line = "SQL over a document (a title), which should find it"},
+    {.name = "limit", .letter = 'k', .value = "N", .line = "nearest documents to look at (10)"},
+    {.name = "sample", .value = "N", .line = "queries out of the collection (1000)"},
+    {.name = "seed", .value = "N", .line = "of the random choices (1)"},
+    {.name = "file", .value = "FILE", .line = "the migration file whose providers embed the queries"},
+    {.name = "html", .value = "FILE", .line = "write a page with plots too"},
+    {.name = "json", .line = "one JSON document"},
+    LAST,
+};
+
 static const struct option_spec search_options[] = {
     {.name = "limit", .letter = 'k', .value = "N", .line = "hits to print (10)"},
     {.name = "model", .value = "source|target|fused", .line = "instead of the routed model"},
@@ -155,6 +167,20 @@ const struct command commands[] = {
      .min_arguments = 1,
      .max_arguments = 1,
      .run = verify_run},
+    {.name = "compare",
+     .group = MOVE,
+     .usage = "ID",
+     .line = "both models on the same queries; go, no_go or inconclusive",
+     .about =
+         "Queries are passages of documents, unless --queries or --known-items gives better ones; without a provider\n"
+         "of the source they are documents, by their stored vectors. Works on a partial fill: run --until 0.2 embeds\n"
+         "a random fifth. Exit 0 for go, 7 for no_go and inconclusive. What it finds is an event and decides the\n"
+         "gates min_overlap_at_10, min_recall_change and min_index_recall. The providers are those of --file, or of\n"
+         "the file of this migration in this folder.",
+     .options = compare_options,
+     .min_arguments = 1,
+     .max_arguments = 1,
+     .run = compare_run},
     {.name = "init",
      .group = MOVE,
      .usage = "",

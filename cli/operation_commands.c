@@ -109,6 +109,18 @@ print_gates(const struct invocation *invocation, struct db *db, const char *id, 
     return rc;
 }
 
+/* The first queries after the flip find the index in memory; that it could not be done is no reason not to flip. */
+static void
+prewarm(struct db *db, const char *id)
+{
+    struct params params = PARAMS_INIT;
+    struct err ignored = ERR_INIT;
+
+    params_add_text(&params, id);
+    (void)db_exec(db, "SELECT reembed.prewarm($1)", &params, NULL, &ignored);
+    params_clear(&params);
+}
+
 /* The gates are printed before what was decided, also when it was decided against. */
 int
 cutover_run(const struct invocation *invocation, struct err *err)
@@ -124,6 +136,8 @@ cutover_run(const struct invocation *invocation, struct err *err)
     enum rc rc = session_open(invocation, &db, err);
     if (rc == RC_OK)
         rc = db_set_timeouts(db, DB_NO_TIMEOUT, LOCK_TIMEOUT_MS, err);
+    if (rc == RC_OK)
+        prewarm(db, id);
     if (rc == RC_OK)
         rc = session_json(db, sql_call_cutover, &params, &answer, err);
     if (rc == RC_OK)

@@ -212,6 +212,9 @@ search_print(const struct output *out, const cJSON *report, struct err *err)
     }
     enum rc rc = table_print(table, out, 0, true, err);
     table_free(table);
-    output_next(out, "the text was embedded with %s; both sides: --model source, --model target", model);
+    if (model != NULL && strcmp(model, "fused") == 0)
+        output_next(out, "the text was embedded with both models; one side alone: --model source, --model target");
+    else
+        output_next(out, "the text was embedded with %s; both sides: --model source, --model target", model);
     return rc;
 }

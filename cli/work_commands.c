@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/compare_report.h"
 #include "cli/find_file.h"
 #include "cli/progress.h"
 #include "cli/report.h"
@@ -166,6 +167,55 @@ verify_run(const struct invocation *invocation, struct err *err)
     if (report != NULL)
         rc = option_given(arguments, "json") ? print_json(&invocation->out, report, &print_error)
                                              : verify_print(&invocation->out, report, &print_error);
+    cJSON_Delete(report);
+    free(found);
+    return with_print(code, rc, &print_error, err);
+}
+
+static enum rc
+show_comparison(const struct invocation *invocation, const cJSON *report, struct err *err)
+{
+    const struct arguments *arguments = invocation->arguments;
+    const char *page = option_text(arguments, "html");
+    enum rc rc = option_given(arguments, "json") ? print_json(&invocation->out, report, err)
+                                                 : compare_print(&invocation->out, report, err);
+
+    return rc == RC_OK && page != NULL ? compare_write_page(report, page, err) : rc;
+}
+
+int
+compare_run(const struct invocation *invocation, struct err *err)
+{
+    cJSON *report = NULL;
+    struct err print_error = ERR_INIT;
+    const struct arguments *arguments = invocation->arguments;
+    struct compare_options options = {
+        .common = invocation->common,
+        .migration_id = arguments->texts[0],
+        .file = option_text(arguments, "file"),
+        .queries = option_text(arguments, "queries"),
+        .known_items = option_text(arguments, "known-items"),
+        .k = 10,
+        .sample = 1000,
+    };
+    int64_t seed = 1;
+
+    enum rc rc = option_count(arguments, "limit", 1, 200, &options.k, err);
+    if (rc == RC_OK)
+        rc = option_count(arguments, "sample", 10, 2000, &options.sample, err);
+    if (rc == RC_OK)
+        rc = option_count(arguments, "seed", 0, INT32_MAX, &seed, err);
+    if (rc == RC_OK && options.queries != NULL && options.known_items != NULL)
+        rc = err_set(err, RC_INVALID, ERR_USAGE, "--queries and --known-items exclude each other");
+    if (rc != RC_OK)
+        return exit_code_of(rc, err);
+    options.seed = (uint64_t)seed;
+    char *found = options.file == NULL ? find_migration_file(".", "id", options.migration_id) : NULL;
+    if (found != NULL)
+        options.file = found;
+    int code = compare_command(&options, &report, err);
+    if (report != NULL)
+        rc = show_comparison(invocation, report, &print_error);
     cJSON_Delete(report);
     free(found);
     return with_print(code, rc, &print_error, err);

@@ -116,6 +116,22 @@ struct verify_options {
  * EXIT_GATE when it does not hold. */
 int verify_command(const struct verify_options *options, struct cJSON **ret_report, struct err *err);
 
+/* --- compare: both models on the same queries; the report is coordinator/compare_report.c --- */
+
+struct compare_options {
+    struct common_options common;
+    const char *migration_id;
+    const char *file;        /* to embed queries with; NULL: stored vectors of a sample of documents are compared */
+    const char *queries;     /* JSON Lines; NULL: none */
+    const char *known_items; /* SQL expression over a document, which should find it; NULL: none */
+    int64_t sample;          /* queries out of the collection; 0: 1,000 */
+    int64_t k;               /* 0: 10 */
+    uint64_t seed;
+};
+
+/* EXIT_GATE where the verdict is not `go`; the report is there all the same. */
+int compare_command(const struct compare_options *options, struct cJSON **ret_report, struct err *err);
+
 enum search_side { SEARCH_ROUTED, SEARCH_SOURCE, SEARCH_TARGET, SEARCH_FUSED };
 
 struct search_options {

@@ -1,6 +1,6 @@
 /* The finisher: what comes after the documents. One process of a migration holds its lease; the order is always
  *
- *   coverage near the threshold -> index -> gates -> flip -> the rest of the backfill -> exact sweep -> completed
+ *   coverage near the threshold -> index -> comparison, where a gate asks for it -> gates -> flip -> the rest of the backfill -> exact sweep -> completed
  *
  * The index is built while the backfill goes on, unless what is left of the backfill would take less time than the
  * build: inserting into an HNSW index costs five times what building it afterwards does. */
@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "coordinator/compare.h"
 #include "coordinator/index_build.h"
 #include "coordinator/run.h"
 #include "coordinator/sweep.h"
@@ -43,6 +44,7 @@ struct finisher {
     int64_t swept_ms;
     int64_t sweep_from; /* highest number in the change log when the last sweep began */
     bool swept;         /* the last sweep noted nothing; its changes may still wait */
+    bool prewarmed;
 };
 
 static enum rc
@@ -249,6 +251,30 @@ measure(struct finisher *f, struct err *err)
 
 /* --- the flip and the end --- */
 
+/* Best effort: a flip does not fail for want of it. Once, when nothing holds the flip back any more. */
+static enum rc
+prewarm(struct finisher *f, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    struct err ignored = ERR_INIT;
+    PGresult *result = NULL;
+    enum rc rc;
+
+    if (f->prewarmed)
+        return RC_OK;
+    params_add_text(&params, f->run->migration->id);
+    rc = exec(f, sql_gates_blocking, &params, &result, err);
+    if (rc == RC_OK && result_is_null(result, 0, "text")) {
+        f->prewarmed = true;
+        run_note(f->run, "bringing the new index into memory");
+        if (db_exec(f->db, "SELECT reembed.prewarm($1)", &params, NULL, &ignored) != RC_OK && db_alive(f->db))
+            log_event(LOG_WARNING, "the new index could not be brought into memory", LF_STR("error", ignored.message));
+    }
+    PQclear(result);
+    params_clear(&params);
+    return rc;
+}
+
 static enum rc
 try_cutover(struct finisher *f, bool *ret_flipped, struct err *err)
 {
@@ -286,6 +312,59 @@ complete(struct finisher *f, struct err *err)
     if (rc == RC_OK)
         run_completed(f->run);
     return rc == RC_REFUSED ? RC_AGAIN : rc; /* another process did it, or something changed: look again */
+}
+
+/* --- the comparison that a gate asks for --- */
+
+static enum rc
+comparison_wanted(struct finisher *f, bool *ret_wanted, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+    enum rc rc;
+
+    params_add_text(&params, f->run->migration->id);
+    rc = exec(f, sql_comparison_wanted, &params, &result, err);
+    params_clear(&params);
+    if (rc == RC_OK)
+        *ret_wanted = result_bool(result, 0, "wanted");
+    PQclear(result);
+    return rc;
+}
+
+/* Made when nothing else is missing, since it asks the models; what it finds decides the gate. */
+static enum rc
+compare_where_wanted(struct finisher *f, struct err *err)
+{
+    struct run *run = f->run;
+    struct comparison *comparison = NULL;
+    struct embed_usage usage = {0};
+    bool wanted = false;
+    const struct compare_settings settings = {.seed = 1};
+    const struct compare_environment environment = {
+        .db = f->db,
+        .migration = run->migration,
+        .embedders = {[SIDE_TARGET] = run->embedders[EMBEDDER_TARGET], [SIDE_SOURCE] = run->embedders[EMBEDDER_SOURCE]},
+        .target_options = &run->file->target.provider,
+        .common = &run->options->common,
+        .exec = exec_for_sweep,
+        .context = f,
+        .going = still_mine,
+        .cancel = &run->stopping,
+        .usage = &usage,
+    };
+    enum rc rc = comparison_wanted(f, &wanted, err);
+
+    if (rc != RC_OK || !wanted)
+        return rc;
+    run_note(run, "comparing the models");
+    rc = compare_models(&environment, &settings, &comparison, err);
+    run_count_usage(run, &usage);
+    if (rc == RC_OK)
+        log_event(comparison->verdict == VERDICT_GO ? LOG_INFO : LOG_WARNING, "the models were compared",
+                  LF_STR("verdict", verdict_name(comparison->verdict)), LF_STR("reason", comparison->reason));
+    comparison_free(comparison);
+    return rc == RC_REFUSED ? RC_OK : rc; /* no document to compare by: the gate says what is missing */
 }
 
 /* An exact walk is worth its while only when nothing but the coverage is in question. */
@@ -377,6 +456,10 @@ step(struct finisher *f, const struct stand *stand, struct err *err)
             return rc;
         if (hold && !stand->backfilled && (f->measured_ms == 0 || clock_now_ms() - f->measured_ms > 30000) &&
             (rc = measure(f, err)) != RC_OK)
+            return rc;
+        if (hold && (rc = compare_where_wanted(f, err)) != RC_OK)
+            return rc;
+        if (hold && (rc = prewarm(f, err)) != RC_OK)
             return rc;
         if (hold && (rc = try_cutover(f, &flipped, err)) != RC_OK)
             return rc;

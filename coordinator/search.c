@@ -18,6 +18,7 @@ enum { CONTENT_SHOWN = 200, EF_SEARCH_MAX = 1000 };
 
 struct search {
     const struct search_options *options;
+    enum search_side side; /* whose space is looked at now; fused searches look at both, one after the other */
     struct db *db;
     struct migration_file *file;
     struct embedder *embedder;
@@ -39,7 +40,7 @@ read_space(struct search *s, struct err *err)
     enum rc rc;
 
     params_add_text(&params, o->collection);
-    params_add_text(&params, sides[o->side]);
+    params_add_text(&params, sides[s->side]);
     rc = command_exec(NULL, s->db, sql_search_space, &params, &s->space, err);
     params_clear(&params);
     if (rc != RC_OK)
@@ -48,9 +49,9 @@ read_space(struct search *s, struct err *err)
         rc = err_set(err, RC_INVALID, ERR_USAGE, "unknown collection '%s'", o->collection);
         err_hint(err, "reembed list shows the known ones");
     } else if (result_is_null(s->space, 0, "space_id")) {
-        rc = o->side == SEARCH_ROUTED
+        rc = s->side == SEARCH_ROUTED
                  ? err_set(err, RC_INVALID, ERR_USAGE, "collection %s has no vectors to search yet", o->collection)
-                 : err_set(err, RC_INVALID, ERR_USAGE, "collection %s has no %s space", o->collection, sides[o->side]);
+                 : err_set(err, RC_INVALID, ERR_USAGE, "collection %s has no %s space", o->collection, sides[s->side]);
         err_hint(err, "reembed status shows where it stands");
     }
     return rc;
@@ -76,6 +77,7 @@ exec_in_space(struct search *s, const char *text, const struct params *params, P
         {"docs", result_string(r, 0, "docs_table")},
         {"alias", result_string(r, 0, "docs_alias")},
         {"id", result_string(r, 0, "docs_id")},
+        {"id_type", result_string(r, 0, "id_type")},
         {"content", result_string(r, 0, "content")},
         {"filter", result_string(r, 0, "filter")},
     };
@@ -204,7 +206,9 @@ hit_json(const PGresult *hits, int row, const char *model)
     const char *content = result_string(hits, row, "content");
 
     if (hit && cJSON_AddStringToObject(hit, "doc_id", result_string(hits, row, "doc_id")) &&
-        cJSON_AddNumberToObject(hit, "distance", result_float64(hits, row, "distance")) &&
+        (result_is_null(hits, row, "distance")
+             ? cJSON_AddNullToObject(hit, "distance")
+             : cJSON_AddNumberToObject(hit, "distance", result_float64(hits, row, "distance"))) &&
         cJSON_AddStringToObject(hit, "model", model) &&
         (content ? cJSON_AddStringToObject(hit, "content", content) : cJSON_AddNullToObject(hit, "content")))
         return hit;
@@ -212,17 +216,19 @@ hit_json(const PGresult *hits, int row, const char *model)
     return NULL;
 }
 
+/* `model`: of all hits; NULL: each row names its own. */
 static enum rc
-report_hits(const struct search *s, const PGresult *hits, cJSON **ret_report, struct err *err)
+report_hits(const struct search_options *options, const char *model, const PGresult *hits, cJSON **ret_report,
+            struct err *err)
 {
-    const char *model = result_string(s->space, 0, "model");
     cJSON *report = cJSON_CreateObject();
     cJSON *list = NULL;
-    bool built = report && cJSON_AddStringToObject(report, "collection", s->options->collection) &&
-                 cJSON_AddStringToObject(report, "model", model) && (list = cJSON_AddArrayToObject(report, "hits"));
+    bool built = report && cJSON_AddStringToObject(report, "collection", options->collection) &&
+                 cJSON_AddStringToObject(report, "model", model ? model : "fused") &&
+                 (list = cJSON_AddArrayToObject(report, "hits"));
 
     for (int row = 0; built && row < result_rows(hits); row++) {
-        cJSON *hit = hit_json(hits, row, model);
+        cJSON *hit = hit_json(hits, row, model ? model : result_string(hits, row, "model"));
         built = hit && cJSON_AddItemToArray(list, hit);
     }
     if (!built) {
@@ -256,28 +262,78 @@ find_nearest(struct search *s, PGresult **ret_hits, struct err *err)
     return rc;
 }
 
+/* --- one side, or both --- */
+
+static enum rc
+open_side(struct search *s, const struct vector_types *types, struct err *err)
+{
+    s->types = *types;
+    enum rc rc = read_space(s, err);
+    return rc == RC_OK ? embed_text(s, err) : rc;
+}
+
+static void
+close_side(struct search *s)
+{
+    PQclear(s->space);
+    free(s->vector);
+    embedder_close(s->embedder);
+    migration_file_free(s->file);
+}
+
+static enum rc
+search_one(const struct search_options *options, struct db *db, const struct vector_types *types, cJSON **ret_report,
+           struct err *err)
+{
+    struct search s = {.options = options, .side = options->side, .db = db};
+    PGresult *hits = NULL;
+    enum rc rc = open_side(&s, types, err);
+
+    if (rc == RC_OK && (rc = find_nearest(&s, &hits, err)) == RC_OK)
+        rc = report_hits(options, result_string(s.space, 0, "model"), hits, ret_report, err);
+    PQclear(hits);
+    close_side(&s);
+    return rc;
+}
+
+static enum rc
+search_both(const struct search_options *options, struct db *db, const struct vector_types *types, cJSON **ret_report,
+            struct err *err)
+{
+    struct search source = {.options = options, .side = SEARCH_SOURCE, .db = db};
+    struct search target = {.options = options, .side = SEARCH_TARGET, .db = db};
+    struct params params = PARAMS_INIT;
+    PGresult *hits = NULL;
+    enum rc rc = open_side(&source, types, err);
+
+    if (rc == RC_OK && (rc = open_side(&target, types, err)) == RC_OK) {
+        params_add_text(&params, options->collection);
+        params_add_vector(&params, types, VECTOR_FLOAT4, source.vector, source.dimensions);
+        params_add_vector(&params, types, VECTOR_FLOAT4, target.vector, target.dimensions);
+        params_add_int4(&params, (int32_t)options->limit);
+        params_add_int4(&params, CONTENT_SHOWN);
+        if ((rc = exec_in_space(&target, sql_search_both, &params, &hits, err)) == RC_OK)
+            rc = report_hits(options, NULL, hits, ret_report, err);
+    }
+    params_clear(&params);
+    PQclear(hits);
+    close_side(&source);
+    close_side(&target);
+    return rc;
+}
+
 int
 search_command(const struct search_options *options, struct cJSON **ret_report, struct err *err)
 {
-    struct search s = {.options = options};
-    PGresult *hits = NULL;
+    struct vector_types types;
+    struct db *db = NULL;
     enum rc rc;
 
     *ret_report = NULL;
-    if (options->side == SEARCH_FUSED) {
-        rc = err_set(err, RC_INVALID, ERR_USAGE, "--model fused is not in this version");
-        err_hint(err, "search one side: --model source or --model target; without --model: the one that queries go to");
-        return exit_code_of(rc, err);
-    }
-    if ((rc = command_connect(&options->common, &s.db, err)) == RC_OK && (rc = schema_check(s.db, err)) == RC_OK &&
-        (rc = schema_vector_types(s.db, &s.types, err)) == RC_OK && (rc = read_space(&s, err)) == RC_OK &&
-        (rc = embed_text(&s, err)) == RC_OK && (rc = find_nearest(&s, &hits, err)) == RC_OK)
-        rc = report_hits(&s, hits, ret_report, err);
-    PQclear(hits);
-    PQclear(s.space);
-    free(s.vector);
-    embedder_close(s.embedder);
-    migration_file_free(s.file);
-    db_close(s.db);
+    if ((rc = command_connect(&options->common, &db, err)) == RC_OK && (rc = schema_check(db, err)) == RC_OK &&
+        (rc = schema_vector_types(db, &types, err)) == RC_OK)
+        rc = options->side == SEARCH_FUSED ? search_both(options, db, &types, ret_report, err)
+                                           : search_one(options, db, &types, ret_report, err);
+    db_close(db);
     return exit_code_of(rc, err);
 }

@@ -2,7 +2,7 @@
 SELECT s.space_id, s.model, s.dimensions, s.vector_type, s.table_name, s.id_column, s.vector_column, s.side,
        s.canary IS NOT NULL AS has_canary,
        reembed.metric_operator(s.metric) AS operator,
-       c.docs_table, c.docs_alias, c.id_column AS docs_id, c.content, c.filter
+       c.docs_table, c.docs_alias, c.id_column AS docs_id, c.id_type, c.content, c.filter
 FROM reembed.collection c
 LEFT JOIN LATERAL (SELECT m.source_space, m.target_space FROM reembed.migration m WHERE m.collection = c.collection
                    ORDER BY m.number DESC LIMIT 1) m ON true

@@ -174,3 +174,121 @@ Test(search, fused_after_the_target_was_dropped_is_the_source_alone)
     expect_rows(lab, "10|bge-small",
                 "select count(*), min(model) from reembed.search_fused('docs', " QUERY(7) ", " QUERY(3) ", 10)");
 }
+
+/* --- fused: ranks of both spaces on one scale --- */
+
+/* Both spaces hold points on a line; the queries are points too. Documents 1, 4, 7, ... are covered. */
+static void
+begin_on_a_line(const char *target_type, const char *metric, const char *source_metric)
+{
+    sql_run(
+        lab,
+        "truncate docs; insert into docs select i, 'text ' || i, format('[%%s,1,0,1]', i)::vector from generate_series(1, 600) i;"
+        "create index on docs using hnsw (embedding vector_%s_ops)",
+        source_metric);
+    begin(&(struct plan){.target_type = target_type}, 0);
+    sql_run(lab,
+            "update reembed.space set metric = '%s' where side; update reembed.space set metric = '%s' where not side;"
+            "insert into reembed_data.docs__bge_base "
+            "select i, 0, md5('text ' || i)::uuid, format('[%%s,1,0,1]', i)::vector from generate_series(1, 600, 3) i;"
+            "create index on reembed_data.docs__bge_base using hnsw (embedding %s_%s_ops);"
+            "analyze docs; analyze reembed_data.docs__bge_base",
+            metric,
+            strcmp(source_metric, "l2") == 0   ? "l2"
+            : strcmp(source_metric, "ip") == 0 ? "inner_product"
+                                               : "cosine",
+            target_type,
+            strcmp(metric, "l2") == 0              ? "l2"
+            : strcmp(metric, "inner_product") == 0 ? "ip"
+                                                   : "cosine");
+}
+
+Test(search, fused_puts_the_target_where_the_density_of_covered_documents_says)
+{
+    begin_on_a_line("vector", "l2", "l2");
+    /* a third is covered: the target's hits are the first, fourth, seventh, ... of all */
+    expect_rows(
+        lab, "1:1,2:2,3:3,4:4,5:5,6:6,7:7,8:8,9:9",
+        "select string_agg(doc_id || ':' || n, ',' order by n) from (select doc_id, row_number() over () as n from "
+        "reembed.search_fused('docs', '[0,1,0,1]', '[0,1,0,1]', 9)) f");
+    expect_rows(
+        lab, "t",
+        "select bool_and(abs(score - 1 / (60 + doc_id::float8)) < 0.0003 and (model = 'bge-base') = (doc_id::int %% 3 = 1)) from "
+        "reembed.search_fused('docs', '[0,1,0,1]', '[0,1,0,1]', 60)");
+}
+
+Test(search, fused_speaks_the_metric_and_the_type_of_each_space)
+{
+    begin_on_a_line("halfvec", "inner_product", "l2");
+    /* the largest product is the last document's, the nearest is the first one */
+    expect_rows(
+        lab, "598|1",
+        "select max(doc_id::int) filter (where model = 'bge-base'), min(doc_id::int) filter (where model = 'bge-small') - 1 "
+        "from reembed.search_fused('docs', '[0,1,0,1]', '[1,0,0,0]', 10)");
+}
+
+static void
+expect_as_searched_alone(const char *model, const char *id, const char *query, const char *table)
+{
+    expect_rows(lab, "t",
+                "select bool_and(a.doc_id = b.doc_id and a.model = '%s') and count(*) = 25 from "
+                "(select *, row_number() over (order by score desc) as n from "
+                "reembed.search_fused('docs', '[5,1,0,1]', '[90,1,0,1]', 25)) a join "
+                "(select %s::text as doc_id, row_number() over (order by embedding <=> '%s') as n from %s "
+                "where embedding is not null) b using (n)",
+                model, id, query, table);
+}
+
+Test(search, fused_is_each_space_alone_where_coverage_is_none_or_whole)
+{
+    begin_on_a_line("vector", "cosine", "cosine");
+    sql_run(lab, "drop index docs_embedding_idx; drop index reembed_data.docs__bge_base_embedding_idx;"
+                 "delete from reembed_data.docs__bge_base");
+    expect_as_searched_alone("bge-small", "id", "[5,1,0,1]", "docs");
+    sql_run(lab,
+            "insert into reembed_data.docs__bge_base "
+            "select i, 0, md5('text ' || i)::uuid, format('[%%s,1,0,1]', i)::vector from generate_series(1, 600) i "
+            "on conflict (doc_id) do update set embedding = excluded.embedding");
+    expect_as_searched_alone("bge-base", "doc_id", "[90,1,0,1]", "reembed_data.docs__bge_base");
+}
+
+Test(search, fused_reaches_documents_that_only_one_space_holds)
+{
+    begin_on_a_line("vector", "l2", "l2");
+    sql_run(lab, "update docs set embedding = null where id %% 3 = 1");
+    expect_rows(lab, "600",
+                "select count(distinct doc_id) from reembed.search_fused('docs', '[0,1,0,1]', '[0,1,0,1]', 600)");
+}
+
+Test(search, fused_goes_through_both_indexes)
+{
+    begin_on_a_line("vector", "l2", "l2");
+    sql_run(
+        lab,
+        "create function public.scans() returns text language sql as $$ select string_agg(relname || ' ' || (idx_scan > 0), ',' order by relname) "
+        "from pg_stat_user_indexes where indexrelname like '%%embedding_idx' and relname like 'docs%%' $$");
+    struct err err = ERR_INIT;
+    cr_assert_eq(db_begin(lab, &err), RC_OK);
+    sql_rows(lab, "set local enable_seqscan = off");
+    sql_rows(lab, "select * from reembed.search_fused('docs', '[0,1,0,1]', '[0,1,0,1]', 10)");
+    cr_assert_eq(db_commit(lab, &err), RC_OK);
+    sql_rows(lab, "select pg_stat_force_next_flush()");
+    sql_await(lab, "select public.scans() = 'docs true,docs__bge_base true'");
+}
+
+Test(search, the_function_of_a_collection_has_ids_to_join_with)
+{
+    begin(NULL, 5);
+    expect_rows(lab, "bigint|bigint",
+                "select min(pg_typeof(doc_id)::text), max(pg_typeof(doc_id)::text) from reembed_data.docs_fused(" QUERY(
+                    7) ", " QUERY(3) ")");
+    expect_rows(lab, "3,5,7,9",
+                "select string_agg(d.id::text, ',' order by d.id) from reembed_data.docs_fused(" QUERY(7) ", " QUERY(
+                    3) ", 10) f "
+                       "join docs d on d.id = f.doc_id where d.id %% 2 = 1 and d.id > 2");
+    sql_run(lab, "select reembed.grant_role('" LAB_READER "', 'reader')");
+    expect_rows(lab_connect(LAB_READER), "10",
+                "select count(*) from reembed_data.docs_fused(" QUERY(7) ", " QUERY(3) ", 10)");
+    expect_error(lab_connect(LAB_STRANGER), "42501", "permission denied",
+                 "select * from reembed_data.docs_fused(" QUERY(7) ", " QUERY(3) ", 10)");
+}
