@@ -264,7 +264,7 @@ from_file(struct compare_work *work, struct err *err)
                                                       .length = line->text.length,
                                                       .first = q->relevant_count,
                                                       .count = line->relevant_count};
-        for (size_t r = 0; r < line->relevant_count; r++)
+        for (size_t r = 0; ids && r < line->relevant_count; r++)
             add_relevant(q, ids[line->first_relevant + r]);
         q->count++;
     }
