@@ -181,10 +181,9 @@ sweep_settings(struct compare_work *work, struct round *round, struct err *err)
 }
 
 static enum rc
-measure_index(struct compare_work *work, struct round *round, struct err *err)
+measure_index(struct compare_work *work, struct round *round, double *recalls, struct err *err)
 {
     struct comparison *c = work->result;
-    double recalls[SEARCHES];
     enum rc rc = read_setting(work, err);
 
     round->side = SIDE_TARGET;
@@ -200,7 +199,7 @@ enum rc
 compare_indexes(struct compare_work *work, struct err *err)
 {
     struct comparison *c = work->result;
-    double milliseconds[SEARCHES];
+    double milliseconds[SEARCHES], recalls[SEARCHES];
     size_t searches = work->queries.count < SEARCHES ? work->queries.count : SEARCHES;
     struct round round = {.searches = searches, .milliseconds = milliseconds};
     enum rc rc = RC_OK;
@@ -218,6 +217,6 @@ compare_indexes(struct compare_work *work, struct err *err)
                                                     .p95_ms = quantile(milliseconds, searches, 0.95)};
     }
     if (rc == RC_OK && c->indexed && searches > 0)
-        rc = measure_index(work, &round, err);
+        rc = measure_index(work, &round, recalls, err);
     return rc;
 }

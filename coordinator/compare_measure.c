@@ -70,7 +70,7 @@ measure_randoms(struct compare_work *work, float *distances[SIDES], size_t *ret_
         held += found[i];
     for (int side = 0; side < SIDES; side++) {
         const struct compare_side *s = &work->sides[side];
-        for (size_t q = 0; s->present && q < queries; q++)
+        for (size_t q = 0; s->present && distances[side] && vectors[side] && q < queries; q++)
             for (size_t i = 0, at = 0; i < count; i++)
                 if (found[i])
                     distances[side][q * held + at++] =
