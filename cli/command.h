@@ -60,6 +60,8 @@ bool ask(const struct common_options *common, const char *question);
 
 /* --- the families --- */
 int init_run(const struct invocation *invocation, struct err *err);
+int doctor_run(const struct invocation *invocation, struct err *err);
+int new_run(const struct invocation *invocation, struct err *err);
 int plan_run(const struct invocation *invocation, struct err *err);
 int run_run(const struct invocation *invocation, struct err *err);
 int verify_run(const struct invocation *invocation, struct err *err);

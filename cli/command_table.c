@@ -39,6 +39,42 @@ static const struct option_spec plan_options[] = {
     LAST,
 };
 
+static const struct option_spec doctor_options[] = {
+    {.name = "table", .value = "T", .line = "without a file: this table, as in SQL; otherwise every one it can see"},
+    {.name = "column", .value = "C", .line = "of --table, otherwise all its vector columns"},
+    {.name = "json", .line = "one JSON document"},
+    {.name = "html", .value = "FILE", .line = "write the findings as a page of its own, too"},
+    {.name = "fail-on", .value = "error|warning|info", .line = "exit 7 where there is such a finding, or a worse one"},
+    LAST,
+};
+
+static const struct option_spec new_options[] = {
+    {.name = "out", .value = "FILE", .line = "where to write (COLLECTION.json); - is stdout"},
+    {.name = "id", .value = "ID", .line = "of the migration (COLLECTION-to-MODEL)"},
+    {.name = "collection", .value = "NAME", .line = "of the documents (the table's name)"},
+    {.name = "table", .value = "T", .line = "of the documents, as in SQL"},
+    {.name = "key", .value = "C", .line = "the column that names a document (its primary key)"},
+    {.name = "content", .value = "SQL", .line = "the text to embed, an expression over the row"},
+    {.name = "where", .value = "SQL", .line = "which documents, a condition over the row"},
+    {.name = "column", .value = "C", .line = "the old vectors, a column of the table"},
+    {.name = "no-source", .line = "there are no vectors yet"},
+    {.name = "source-model", .value = "NAME", .line = "the model that made the old vectors"},
+    {.name = "source-path", .value = "DIR", .line = "its model folder: workers keep the old vectors current too"},
+    {.name = "source-url", .value = "URL", .line = "its embeddings server"},
+    {.name = "source-dialect", .value = "D", .line = "of that server"},
+    {.name = "source-key-env", .value = "NAME", .line = "the environment variable that holds its key"},
+    {.name = "model", .value = "NAME", .line = "the new model"},
+    {.name = "dimensions", .value = "N", .line = "of the new vectors (the model's)"},
+    {.name = "path", .value = "DIR", .line = "its model folder, to run it in this process"},
+    {.name = "url", .value = "URL", .line = "its embeddings server"},
+    {.name = "dialect", .value = "D", .line = "of that server"},
+    {.name = "key-env", .value = "NAME", .line = "the environment variable that holds its key; never the key"},
+    {.name = "metric", .value = "cosine|inner_product|l2", .line = "of the new index (cosine)"},
+    {.name = "models", .value = "DIR", .line = "where to look for model folders (models)"},
+    {.name = "no-plan", .line = "do not show the plan at the end"},
+    LAST,
+};
+
 static const struct option_spec run_options[] = {
     {.name = "once", .line = "one pass, until no work is claimable"},
     {.name = "max-runtime", .value = "SECS", .line = "stop after so many seconds"},
@@ -135,6 +171,26 @@ static const struct option_spec tokenize_options[] = {
 #define TRY   "try a model"
 
 const struct command commands[] = {
+    {.name = "doctor",
+     .group = MOVE,
+     .usage = "[FILE | --table T]",
+     .line = "look at vector columns: what is wrong with them; writes nothing",
+     .about =
+         "With a migration file: its documents, source and providers, and whether the claimed model made the vectors.\n"
+         "Without: every pgvector column that the role can see. Reads a bounded number of rows, in read-only\n"
+         "transactions. Each finding has a stable id, a severity and what to do. Exit 7 by --fail-on alone.",
+     .options = doctor_options,
+     .max_arguments = 1,
+     .run = doctor_run},
+    {.name = "new",
+     .group = MOVE,
+     .usage = "",
+     .line = "write a migration file: finds the columns, asks what it can't know",
+     .about =
+         "At a terminal it asks, and offers what it found; elsewhere the flags must say what it can't know. An existing\n"
+         "file is kept unless --yes is given. Keys are named by their environment variable, never written.",
+     .options = new_options,
+     .run = new_run},
     {.name = "plan",
      .group = MOVE,
      .usage = "FILE",

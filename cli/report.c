@@ -5,6 +5,7 @@
 
 #include "cli/format.h"
 #include "cli/session.h"
+#include "coordinator/exit_code.h"
 
 enum { LABEL_WIDTH = 14, CONTENT_SHOWN = 200 };
 
@@ -47,6 +48,26 @@ figure_plain(double value, char text[FORMAT_SIZE])
     return text;
 }
 
+enum rc
+report_print_json(const struct output *out, const cJSON *report, struct err *err)
+{
+    char *text = cJSON_Print(report);
+    if (text == NULL)
+        return err_memory(err);
+    output_print(out, "%s\n", text);
+    cJSON_free(text);
+    return RC_OK;
+}
+
+int
+report_code(int code, enum rc rc, const struct err *print_error, struct err *err)
+{
+    if (rc == RC_OK || code != EXIT_DONE)
+        return code;
+    *err = *print_error;
+    return exit_code_of(rc, err);
+}
+
 /* --- plan --- */
 
 static enum rc
@@ -80,12 +101,66 @@ print_checks(const struct output *out, const cJSON *checks, struct err *err)
     return rc;
 }
 
+/* How far the figure can be trusted stands beside it. */
+static void
+print_tokens(const struct output *out, const cJSON *estimate)
+{
+    char text[FORMAT_SIZE], sampled[FORMAT_SIZE];
+    double tokens = json_number(estimate, "tokens", -1);
+    const char *basis = json_text(estimate, "tokens_basis");
+
+    if (tokens < 0 || basis == NULL) {
+        print_figure(out, estimate, "tokens", "tokens", figure_count);
+        return;
+    }
+    output_print(out, "  %-*s%s", LABEL_WIDTH, "tokens", format_count((int64_t)tokens, text));
+    (void)format_count((int64_t)json_number(estimate, "sampled", 0), sampled);
+    if (strcmp(basis, "counted") == 0)
+        output_print(out, "  (all counted)\n");
+    else if (strcmp(basis, "sampled") == 0)
+        output_print(out, "  (by a random sample of %s)\n", sampled);
+    else if (strcmp(basis, "probed") == 0)
+        output_print(out, "  (by the lengths of %s, and what the server counts)\n", sampled);
+    else
+        output_print(out, "  (four bytes a token; --probe asks the server)\n");
+}
+
+static void
+print_index_build(const struct output *out, const cJSON *estimate)
+{
+    char text[FORMAT_SIZE], given[FORMAT_SIZE];
+    double seconds = json_number(estimate, "index_seconds", -1),
+           memory = json_number(estimate, "index_memory_bytes", -1);
+    double has = json_number(estimate, "maintenance_work_mem_bytes", -1);
+
+    if (json_number(estimate, "index_bytes", 0) <= 0)
+        return;
+    output_print(out, "  %-*s%s", LABEL_WIDTH, "to build it", memory < 0 ? "unknown" : format_bytes(memory, text));
+    if (has >= 0)
+        output_print(out, " of memory, maintenance_work_mem is %s", format_bytes(has, given));
+    if (seconds > 0)
+        output_print(out, "; about %s", format_duration(seconds, text));
+    output_print(out, "\n");
+}
+
+static void
+print_locks(const struct output *out, const cJSON *locks)
+{
+    const cJSON *lock = NULL;
+
+    cJSON_ArrayForEach (lock, locks) {
+        output_print(out, "  %s on %s, %s\n    %s\n", json_text(lock, "mode"), json_text(lock, "object"),
+                     json_text(lock, "when"), json_text(lock, "text"));
+    }
+}
+
 enum rc
 plan_print(const struct output *out, const cJSON *report, const char *file, struct err *err)
 {
     const cJSON *statement = NULL;
     const cJSON *estimate = cJSON_GetObjectItemCaseSensitive(report, "estimate");
     const cJSON *probe = cJSON_GetObjectItemCaseSensitive(report, "probe");
+    const cJSON *locks = cJSON_GetObjectItemCaseSensitive(report, "locks");
     const cJSON *sql = cJSON_GetObjectItemCaseSensitive(report, "sql");
 
     print_title(out, "checks");
@@ -95,13 +170,13 @@ plan_print(const struct output *out, const cJSON *report, const char *file, stru
     if (cJSON_IsObject(estimate)) {
         print_title(out, "estimate");
         print_figure(out, estimate, "documents", "documents", figure_count);
-        print_figure(out, estimate, "tokens", "tokens", figure_count);
+        print_tokens(out, estimate);
         print_figure(out, estimate, "requests", "requests", figure_count);
         print_figure(out, estimate, "cost", "cost", format_money);
         print_figure(out, estimate, "seconds", "time", format_duration);
         print_figure(out, estimate, "table_bytes", "vectors", format_bytes);
         print_figure(out, estimate, "index_bytes", "index", format_bytes);
-        print_figure(out, estimate, "index_memory_bytes", "to build it", format_bytes);
+        print_index_build(out, estimate);
         print_figure(out, estimate, "wal_bytes", "WAL", format_bytes);
     }
     if (cJSON_IsObject(probe)) {
@@ -110,6 +185,10 @@ plan_print(const struct output *out, const cJSON *report, const char *file, stru
         print_figure(out, probe, "seconds", "took", format_duration);
         print_figure(out, probe, "documents_per_second", "rate", figure_rate);
         print_figure(out, probe, "tokens_per_document", "tokens each", figure_plain);
+    }
+    if (cJSON_GetArraySize(locks) > 0) {
+        print_title(out, "locks");
+        print_locks(out, locks);
     }
     if (cJSON_GetArraySize(sql) > 0) {
         print_title(out, "SQL that run will use");

@@ -10,4 +10,10 @@ enum rc plan_print(const struct output *out, const cJSON *report, const char *fi
 enum rc verify_print(const struct output *out, const cJSON *report, struct err *err);
 enum rc search_print(const struct output *out, const cJSON *report, struct err *err);
 
+/* One JSON document, whatever else is to be said. */
+enum rc report_print_json(const struct output *out, const cJSON *report, struct err *err);
+
+/* The exit code of a command that has printed: a failure to print is only told when there is nothing worse. */
+int report_code(int code, enum rc rc, const struct err *print_error, struct err *err);
+
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli/forecast_text.h"
 #include "cli/format.h"
 #include "cli/session.h"
 
@@ -255,6 +256,24 @@ print_spent(const struct output *out, const cJSON *status)
     output_print(out, "\n");
 }
 
+/* As a line while it is under way; beside what it took when it is over. */
+static enum rc
+print_forecast(const struct output *out, const cJSON *more, struct err *err)
+{
+    const cJSON *forecast = cJSON_GetObjectItemCaseSensitive(more, "forecast");
+    const cJSON *outcome = cJSON_GetObjectItemCaseSensitive(more, "outcome");
+
+    if (cJSON_IsObject(outcome)) {
+        print_heading(out, "forecast");
+        return forecast_print_outcome(out, outcome, LABEL_WIDTH, err);
+    }
+    if (cJSON_IsObject(forecast)) {
+        print_label(out, "forecast");
+        forecast_print_line(out, forecast);
+    }
+    return RC_OK;
+}
+
 static void
 print_side(const struct output *out, const cJSON *status)
 {
@@ -412,8 +431,9 @@ status_print(const struct output *out, const cJSON *status, const cJSON *more, s
     print_rate(out, status, more);
     print_counts(out, status);
     print_spent(out, status);
+    rc = print_forecast(out, more, err);
     print_routing(out, status, more);
-    if (gates_matter(status)) {
+    if (rc == RC_OK && gates_matter(status)) {
         print_heading(out, "gates");
         rc = status_print_gates(out, status, LABEL_WIDTH, err);
     }

@@ -5,6 +5,7 @@
 
 #include "cli/compare_report.h"
 #include "cli/find_file.h"
+#include "cli/forecast_text.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/session.h"
@@ -13,28 +14,6 @@
 #include "coordinator/exit_code.h"
 
 enum { ID_SIZE = 256 };
-
-/* One JSON document, whatever else is to be said. */
-static enum rc
-print_json(const struct output *out, const cJSON *report, struct err *err)
-{
-    char *text = cJSON_Print(report);
-    if (text == NULL)
-        return err_memory(err);
-    output_print(out, "%s\n", text);
-    cJSON_free(text);
-    return RC_OK;
-}
-
-/* The code of a command that has printed: a failure to print is only told when there is nothing worse. */
-static int
-with_print(int code, enum rc rc, const struct err *print_error, struct err *err)
-{
-    if (rc == RC_OK || code != EXIT_DONE)
-        return code;
-    *err = *print_error;
-    return exit_code_of(rc, err);
-}
 
 /* --- run --- */
 
@@ -82,7 +61,10 @@ print_result(const struct invocation *invocation, const char *id, const char *fi
                 session_json(db, sql_show_more, &params, &more, &ignored) == RC_OK;
     }
     if (known) {
+        const cJSON *outcome = cJSON_GetObjectItemCaseSensitive(more, "outcome");
         status_print_brief(&invocation->out, status);
+        if (cJSON_IsObject(outcome))
+            (void)forecast_print_outcome(&invocation->out, outcome, 2, &ignored);
         status_print_next(&invocation->out, status, more);
     } else {
         output_next(&invocation->out, "go on where it stopped: reembed run %s", file);
@@ -139,10 +121,10 @@ plan_run(const struct invocation *invocation, struct err *err)
     int code = plan_command(&options, &report, err);
     enum rc rc = RC_OK;
     if (report != NULL)
-        rc = option_given(arguments, "json") ? print_json(&invocation->out, report, &print_error)
+        rc = option_given(arguments, "json") ? report_print_json(&invocation->out, report, &print_error)
                                              : plan_print(&invocation->out, report, options.file, &print_error);
     cJSON_Delete(report);
-    return with_print(code, rc, &print_error, err);
+    return report_code(code, rc, &print_error, err);
 }
 
 int
@@ -165,11 +147,11 @@ verify_run(const struct invocation *invocation, struct err *err)
         options.file = found;
     int code = verify_command(&options, &report, err);
     if (report != NULL)
-        rc = option_given(arguments, "json") ? print_json(&invocation->out, report, &print_error)
+        rc = option_given(arguments, "json") ? report_print_json(&invocation->out, report, &print_error)
                                              : verify_print(&invocation->out, report, &print_error);
     cJSON_Delete(report);
     free(found);
-    return with_print(code, rc, &print_error, err);
+    return report_code(code, rc, &print_error, err);
 }
 
 static enum rc
@@ -267,9 +249,9 @@ search_run(const struct invocation *invocation, struct err *err)
         options.file = found;
     int code = search_command(&options, &report, err);
     if (report != NULL)
-        rc = option_given(arguments, "json") ? print_json(&invocation->out, report, &print_error)
+        rc = option_given(arguments, "json") ? report_print_json(&invocation->out, report, &print_error)
                                              : search_print(&invocation->out, report, &print_error);
     cJSON_Delete(report);
     free(found);
-    return with_print(code, rc, &print_error, err);
+    return report_code(code, rc, &print_error, err);
 }

@@ -98,9 +98,10 @@ struct plan_options {
 /* {"migration_id", "collection", "ok": bool,
  *  "checks": [{"check", "ok": bool, "text", "fix": text|null}],
  *  "estimate": {"documents", "tokens", "requests", "cost": n|null, "seconds": n|null, "table_bytes", "wal_bytes",
- *               "index_bytes", "index_memory_bytes"},
+ *               "index_bytes", "index_memory_bytes", "maintenance_work_mem_bytes", "index_seconds",
+ *               "tokens_basis": "counted"|"sampled"|"probed"|"estimated"|null, "sampled": documents looked at},
  *  "probe": {"documents", "seconds", "documents_per_second", "tokens_per_document"}|null,
- *  "sql": [text]}
+ *  "locks": [{"object", "mode", "when", "text"}], "sql": [text]}
  * An estimate that can't be made is null; a key that is missing is not shown. */
 int plan_command(const struct plan_options *options, struct cJSON **ret_report, struct err *err);
 
@@ -112,7 +113,7 @@ struct verify_options {
 };
 
 /* {"migration_id", "holds": bool, "documents", "current", "missing", "stale", "orphaned", "excused", "queued",
- *  "sample": {"documents", "differing", "min_cosine"}|null}
+ *  "unusable", "sample": {"documents", "differing", "min_cosine", "required_cosine"}|null}
  * EXIT_GATE when it does not hold. */
 int verify_command(const struct verify_options *options, struct cJSON **ret_report, struct err *err);
 
@@ -131,6 +132,25 @@ struct compare_options {
 
 /* EXIT_GATE where the verdict is not `go`; the report is there all the same. */
 int compare_command(const struct compare_options *options, struct cJSON **ret_report, struct err *err);
+
+struct doctor_options {
+    struct common_options common;
+    const char *file;    /* a migration file; NULL: none */
+    const char *table;   /* without a file: SQL as it stands; NULL: every pgvector column the role can see */
+    const char *column;  /* of the table; NULL: all */
+    const char *fail_on; /* "info", "warning", "error"; NULL: findings don't decide the exit code */
+};
+
+/* {"database", "file": text|null, "ok": no error was found, "counts": {"error", "warning", "info"}, "limits": text,
+ *  "columns": [{"table", "column", "type", "dimensions": n|null, "sizes": text|null, "rows", "bytes", "looked_at",
+ *               "all_rows", "content": text|null, "model": text|null,
+ *               "indexes": [{"name", "method", "metric", "valid", "bytes"}]}],
+ *  "findings": [{"id", "severity", "subject": text|null, "text", "fix": text|null}]}
+ * EXIT_GATE where there is a finding of severity `fail_on` or above. Nothing is written. */
+int doctor_command(const struct doctor_options *options, struct cJSON **ret_report, struct err *err);
+
+/* The order of "info", "warning", "error"; -1 for any other word. */
+int doctor_severity_of(const char *word);
 
 enum search_side { SEARCH_ROUTED, SEARCH_SOURCE, SEARCH_TARGET, SEARCH_FUSED };
 

@@ -138,6 +138,22 @@ obey(struct run *run, const PGresult *beat)
     }
 }
 
+/* What the migration took stands in the workers' rows: complete only when each has reported since. */
+static enum rc
+record_outcome(struct run *run, struct db *db, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *result = NULL;
+
+    params_add_text(&params, run->migration->id);
+    enum rc rc = db_exec(db, "SELECT reembed.record_outcome($1) AS recorded", &params, &result, err);
+    if (rc == RC_OK)
+        run->outcome_recorded = result_bool(result, 0, "recorded");
+    params_clear(&params);
+    PQclear(result);
+    return rc;
+}
+
 enum rc
 main_beat(struct run *run, struct db *db, bool last, struct err *err)
 {
@@ -171,6 +187,9 @@ main_beat(struct run *run, struct db *db, bool last, struct err *err)
         obey(run, beat);
         rc = renew_chunks(run, db, err);
     }
+    if (rc == RC_OK && !run->outcome_recorded && !result_is_null(beat, 0, "state") &&
+        strcmp(result_string(beat, 0, "state"), "completed") == 0)
+        rc = record_outcome(run, db, err);
     PQclear(beat);
     return rc;
 }

@@ -120,7 +120,8 @@ render_all(struct migration *m, const PGresult *facts, struct err *err)
            (m->sweep_window = render(arena, sql_sweep_window, values, err)) &&
            (m->verify_vectors = render(arena, sql_verify_vectors, values, err)) &&
            (m->verify_pick = render(arena, sql_verify_pick, values, err)) &&
-           (m->verify_read = render(arena, sql_verify_read, values, err));
+           (m->verify_read = render(arena, sql_verify_read, values, err)) &&
+           (m->verify_mark = render(arena, sql_verify_mark, values, err));
 }
 
 enum rc

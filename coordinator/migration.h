@@ -63,6 +63,7 @@ struct migration {
     const char *verify_vectors;
     const char *verify_pick;
     const char *verify_read;
+    const char *verify_mark;
 };
 
 /* Reads the facts and fills the templates. RC_INVALID/ERR_USAGE for an unknown id. */

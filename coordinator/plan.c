@@ -182,9 +182,8 @@ add_text(cJSON *list, const char *text)
     return false;
 }
 
-/* The transaction is over: what is there now was there before. */
-static enum rc
-is_there(struct plan *plan, const char *object, bool *ret_there, struct err *err)
+enum rc
+plan_is_there(struct plan *plan, const char *object, bool *ret_there, struct err *err)
 {
     struct params params = PARAMS_INIT;
     PGresult *result = NULL;
@@ -235,7 +234,7 @@ list_statements(struct plan *plan, double documents, cJSON *list, struct err *er
             index_added = true;
         }
         if (rc == RC_OK && !result_is_null(s, row, "object"))
-            rc = is_there(plan, result_string(s, row, "object"), &there, err);
+            rc = plan_is_there(plan, result_string(s, row, "object"), &there, err);
         if (rc == RC_OK && !there && !add_text(list, result_string(s, row, "sql")))
             rc = err_memory(err);
     }
@@ -250,7 +249,7 @@ list_statements(struct plan *plan, double documents, cJSON *list, struct err *er
 static enum rc
 make_report(struct plan *plan, cJSON *estimate, cJSON *probe, cJSON *sql, cJSON **ret_report, struct err *err)
 {
-    cJSON *report = cJSON_CreateObject();
+    cJSON *report = cJSON_CreateObject(), *locks = plan_locks(plan, sql);
     const struct {
         const char *key;
         cJSON *value;
@@ -258,6 +257,7 @@ make_report(struct plan *plan, cJSON *estimate, cJSON *probe, cJSON *sql, cJSON 
         {"checks", plan->checks},
         {"estimate", estimate ? estimate : cJSON_CreateNull()},
         {"probe", probe ? probe : cJSON_CreateNull()},
+        {"locks", locks},
         {"sql", sql},
     };
     bool built = report && cJSON_AddStringToObject(report, "migration_id", plan->file->id) &&

@@ -8,6 +8,7 @@
 #define REEMBED_COORDINATOR_PLAN_H
 
 #include <cjson/cJSON.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +22,7 @@
 
 struct plan {
     const struct plan_options *options;
+    const atomic_bool *stop; /* ends the reading of documents; may be NULL */
     struct migration_file *file;
     struct db *db; /* NULL: unreachable */
     cJSON *checks;
@@ -36,6 +38,7 @@ struct plan {
     bool canary[2];              /* of the target's and the source's space: one is kept from an earlier start */
     bool schema_missing;
     int schema_latest;
+    bool begun;   /* the migration has started: its documents were counted */
     double share; /* of the documents, that is still to be embedded */
 
     struct embedder *embedder; /* the target's; NULL: it can't be opened */
@@ -51,11 +54,23 @@ void plan_warns(struct plan *plan, const char *check, const char *fix, const cha
 void plan_fails(struct plan *plan, const char *check, enum rc rc, const struct err *err);
 void plan_fails_with(struct plan *plan, const char *check, int code, const struct err *err);
 
+/* The transaction is over: what is there now was there before. `object`: a relation's name as SQL. */
+enum rc plan_is_there(struct plan *plan, const char *object, bool *ret_there, struct err *err);
+
 /* --- plan_database.c --- */
 
 /* Connects and does what `run` would do up to the installation of change capture, in a transaction that is rolled back.
  * No lock on the documents is asked for. */
 void plan_database(struct plan *plan);
+
+/* Where the target's index is still to be built: how it will be called (plan->index). */
+enum rc plan_read_index(struct plan *plan, struct err *err);
+
+/* --- plan_locks.c --- */
+
+/* The locks that the statements of `sql` take, in their order: [{"object", "mode", "when", "text"}]. NULL: out of
+ * memory. */
+cJSON *plan_locks(const struct plan *plan, const cJSON *sql);
 
 /* --- plan_estimate.c --- */
 
@@ -77,5 +92,15 @@ struct plan_size {
  * `index_missing`: it is still to be built, so that it counts for the WAL. */
 void plan_size(const struct migration_target *target, const char *id_type, const char *index_method, double documents,
                double share, bool index_missing, struct plan_size *ret_size);
+
+/* What the server gives to the build of an index. */
+struct index_means {
+    double memory_bytes; /* maintenance_work_mem */
+    int workers;         /* parallel ones, beside the process that builds */
+};
+
+/* How long the build takes on a core of a few years' age; < 0: unknown. */
+double index_seconds(const struct migration_target *target, const char *method, const struct plan_size *size,
+                     double documents, const struct index_means *means);
 
 #endif

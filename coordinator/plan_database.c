@@ -159,7 +159,8 @@ check_state(struct plan *plan, const PGresult *known)
     const char *id = plan->file->id, *state = result_string(known, 0, "state");
     int64_t total = result_int64(known, 0, "total"), pending = result_int64(known, 0, "pending");
 
-    if (result_bool(known, 0, "counted") && total > 0)
+    plan->begun = result_bool(known, 0, "counted");
+    if (plan->begun && total > 0)
         plan->share = (double)pending / (double)total;
     if (strcmp(state, "paused") == 0) {
         err_set(&err, RC_REFUSED, ERR_STATE, "migration %s is paused: %s", id, result_string(known, 0, "reason"));
@@ -290,6 +291,23 @@ read_canaries(struct plan *plan, struct err *err)
     return rc;
 }
 
+enum rc
+plan_read_index(struct plan *plan, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+
+    if (strcmp(plan->migration->index_method, "none") == 0)
+        return RC_OK;
+    params_add_int8(&params, plan->migration->target.id);
+    enum rc rc = db_exec(plan->db, sql_index_facts, &params, &plan->index, err);
+    if (rc == RC_OK && (result_rows(plan->index) == 0 || result_bool(plan->index, 0, "valid"))) {
+        PQclear(plan->index);
+        plan->index = NULL;
+    }
+    params_clear(&params);
+    return rc;
+}
+
 static enum rc
 read_created(struct plan *plan, struct err *err)
 {
@@ -302,17 +320,8 @@ read_created(struct plan *plan, struct err *err)
         return rc;
     params_add_text(&params, plan->file->id);
     rc = db_exec(plan->db, sql_plan_sql, &params, &plan->statements, err);
-    if (rc == RC_OK && strcmp(plan->migration->index_method, "none") != 0) {
-        params_reset(&params);
-        params_add_int8(&params, plan->migration->target.id);
-        rc = db_exec(plan->db, sql_index_facts, &params, &plan->index, err);
-        if (rc == RC_OK && (result_rows(plan->index) == 0 || result_bool(plan->index, 0, "valid"))) {
-            PQclear(plan->index);
-            plan->index = NULL;
-        }
-    }
     params_clear(&params);
-    return rc;
+    return rc == RC_OK ? plan_read_index(plan, err) : rc;
 }
 
 static enum rc
@@ -361,6 +370,7 @@ forget(struct plan *plan)
     plan->checks = cJSON_CreateArray();
     plan->code = EXIT_DONE;
     plan->share = 1;
+    plan->begun = false;
     PQclear(plan->documents);
     PQclear(plan->statements);
     PQclear(plan->index);

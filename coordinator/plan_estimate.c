@@ -1,4 +1,5 @@
-/* What the migration will cost: documents are counted, tokens are those of a random sample, the rest follows. */
+/* What the migration will cost: documents are counted, tokens are those of a random sample or of all of a small
+ * collection, the rest follows. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,147 +7,49 @@
 
 #include "base/clock.h"
 #include "coordinator/command_session.h"
-#include "coordinator/plan.h"
+#include "coordinator/exit_code.h"
+#include "coordinator/plan_sample.h"
 #include "coordinator/provider.h"
 #include "db/result.h"
 #include "db/statements.h"
 #include "db/template.h"
 
-enum { SAMPLE = 1000, READ_BATCH = 100, PROBE = 16 };
-
-/* A document of the sample, as a request would hold it. */
-struct sampled {
-    size_t tokens; /* 0: it will not be sent */
-    size_t bytes;
-};
-
 struct estimate {
     struct plan *plan;
     int64_t documents;
-    struct sampled *sample; /* owned, SAMPLE entries */
-    size_t count;
-    struct arena *arena;          /* owned; of the probe's documents */
-    struct document probe[PROBE]; /* the first of the sample that have text */
-    size_t probe_tokens;          /* of them, as counted here */
-    size_t probe_count;
-    double tokens_a_document; /* < 0: unknown */
-    double rate;              /* documents a second of one request after the other; < 0: not measured */
+    struct plan_sample sample;
+    double requests;   /* < 0: unknown */
+    double tokens;     /* of what is still to be embedded; < 0: unknown */
+    double rate;       /* documents a second of one request after the other; < 0: not measured */
+    const char *basis; /* of the tokens: "counted", "sampled", "estimated" (four bytes a token), "probed" */
 };
-
-/* --- reading --- */
-
-static enum rc
-exec_on_documents(struct estimate *e, const char *text, const struct params *params, PGresult **ret_result,
-                  struct err *err)
-{
-    const PGresult *d = e->plan->documents;
-    const struct template_value values[] = {
-        {"docs", result_string(d, 0, "docs_table")}, {"alias", result_string(d, 0, "docs_alias")},
-        {"id", result_string(d, 0, "id_column")},    {"id_type", result_string(d, 0, "id_type")},
-        {"content", result_string(d, 0, "content")}, {"filter", result_string(d, 0, "filter")},
-    };
-    char *sql = NULL;
-    enum rc rc = template_render(text, values, sizeof values / sizeof *values, &sql, err);
-
-    if (rc == RC_OK)
-        rc = command_exec(NULL, e->plan->db, sql, params, ret_result, err);
-    free(sql);
-    return rc;
-}
-
-static enum rc
-count_documents(struct estimate *e, struct err *err)
-{
-    PGresult *result = NULL;
-    enum rc rc = db_set_timeouts(e->plan->db, DB_NO_TIMEOUT, DB_NO_TIMEOUT, err);
-
-    if (rc == RC_OK)
-        rc = exec_on_documents(e, sql_plan_count, NULL, &result, err);
-    if (rc == RC_OK)
-        e->documents = result_int64(result, 0, "documents");
-    PQclear(result);
-    return rc;
-}
-
-static bool
-is_blank(const struct db_text *body)
-{
-    for (size_t i = 0; i < body->length; i++)
-        if (!strchr(" \t\r\n\v\f", body->bytes[i]))
-            return false;
-    return true;
-}
-
-/* As worker/embed.c does it: prefix in front, cut at the model's limit or set aside. */
-static enum rc
-measure(struct estimate *e, const struct db_text *body, struct err *err)
-{
-    struct embedder *embedder = e->plan->embedder;
-    const char *prefix = embed_prefix(embedder, false);
-    struct sampled *sampled = &e->sample[e->count++];
-    size_t prefix_length = strlen(prefix);
-    struct embed_limits limits;
-
-    *sampled = (struct sampled){0};
-    if (is_blank(body))
-        return RC_OK;
-    char *text = malloc(prefix_length + body->length);
-    if (!text)
-        return err_memory(err);
-    memcpy(text, prefix, prefix_length);
-    memcpy(text + prefix_length, body->bytes, body->length);
-    sampled->bytes = prefix_length + body->length;
-    sampled->tokens = embedder_count_tokens(embedder, text, sampled->bytes);
-    free(text);
-
-    embedder_limits(embedder, &limits);
-    if (limits.max_text_tokens && sampled->tokens > limits.max_text_tokens)
-        sampled->tokens = embedder_options(embedder)->on_too_long == POLICY_TRUNCATE ? limits.max_text_tokens : 0;
-    if (sampled->tokens > 0 && e->probe_count < PROBE) {
-        struct document *document = &e->probe[e->probe_count++];
-        *document = (struct document){.bytes = arena_copy(e->arena, body->bytes, body->length), .length = body->length};
-        e->probe_tokens += sampled->tokens;
-        if (!document->bytes)
-            return err_memory(err);
-    }
-    return RC_OK;
-}
-
-static enum rc
-read_sample(struct estimate *e, struct err *err)
-{
-    struct params params = PARAMS_INIT;
-    PGresult *picked = NULL, *rows = NULL;
-    struct doc_key ids[READ_BATCH];
-
-    params_add_int8(&params, SAMPLE);
-    enum rc rc = exec_on_documents(e, sql_plan_pick, &params, &picked, err);
-    for (int row = 0; rc == RC_OK && row < result_rows(picked);) {
-        size_t count = 0;
-        while (count < READ_BATCH && row < result_rows(picked))
-            ids[count++] = result_key(picked, row++, "id");
-        params_reset(&params);
-        params_add_key_array(&params, result_type(picked, "id"), ids, count);
-        params_add_int4(&params, provider_content_limit(e->plan->embedder));
-        rc = exec_on_documents(e, sql_plan_read, &params, &rows, err);
-        for (int i = 0; rc == RC_OK && i < result_rows(rows); i++) {
-            struct db_text body = result_text(rows, i, "body");
-            rc = measure(e, &body, err);
-        }
-        PQclear(rows);
-        rows = NULL;
-    }
-    PQclear(picked);
-    params_clear(&params);
-    return rc;
-}
 
 /* --- requests --- */
 
 static int
 by_tokens(const void *left, const void *right)
 {
-    size_t a = ((const struct sampled *)left)->tokens, b = ((const struct sampled *)right)->tokens;
+    const struct sampled *a = left, *b = right;
+
+    if (a->tokens != b->tokens)
+        return a->tokens < b->tokens ? -1 : 1;
+    return a->place < b->place ? -1 : a->place > b->place;
+}
+
+static int
+by_hash(const void *left, const void *right)
+{
+    const struct sampled *a = left, *b = right;
+
+    if (a->hash != b->hash)
+        return a->hash < b->hash ? -1 : 1;
+    return a->place < b->place ? -1 : a->place > b->place;
+}
+
+static int
+by_place(const void *left, const void *right)
+{
+    int64_t a = ((const struct sampled *)left)->place, b = ((const struct sampled *)right)->place;
     return a < b ? -1 : a > b;
 }
 
@@ -181,34 +84,63 @@ requests_of_batch(const struct sampled *batch, size_t count, const struct embed_
     return requests;
 }
 
-/* < 0: unknown. Batches are filled from the sample, which is gone through as often as it takes. */
-static double
-count_requests(const struct estimate *e, struct err *err, enum rc *ret_rc)
+/* Of equal texts of a batch only the first is sent. */
+static void
+drop_repeated(struct sampled *batch, size_t count)
 {
-    size_t size = (size_t)e->plan->file->backfill.batch_size;
-    size_t batches, next = 0, requests = 0;
+    qsort(batch, count, sizeof *batch, by_hash);
+    for (size_t i = 1, first = 0; i < count; i++) {
+        if (batch[i].hash == batch[first].hash && batch[i].bytes == batch[first].bytes)
+            batch[i].tokens = 0;
+        else
+            first = i;
+    }
+    qsort(batch, count, sizeof *batch, by_place);
+}
+
+/* Batches are filled as the reader fills them where all documents are known; else from the sample, which is gone
+ * through as often as it takes. */
+static enum rc
+count_requests(struct estimate *e, struct err *err)
+{
+    const struct plan_sample *sample = &e->sample;
+    double left = (double)e->documents * e->plan->share;
+    size_t size = (size_t)e->plan->file->backfill.batch_size, batches, next = 0, requests = 0, tokens = 0;
     struct embed_limits limits;
 
-    if (e->count == 0)
-        return 0;
-    if ((int64_t)size > e->documents)
+    e->requests = e->tokens = 0;
+    if (sample->count == 0)
+        return RC_OK;
+    if (size > (size_t)e->documents)
         size = (size_t)e->documents;
-    batches = e->count / size > 0 ? e->count / size : 1;
+    batches = sample->all ? (sample->count + size - 1) / size : sample->count / size;
+    batches = batches > 0 ? batches : 1;
     struct sampled *batch = calloc(size, sizeof *batch);
-    if (!batch) {
-        *ret_rc = err_memory(err);
-        return -1;
-    }
+    if (!batch)
+        return err_memory(err);
     embedder_limits(e->plan->embedder, &limits);
     for (size_t b = 0; b < batches; b++) {
-        for (size_t i = 0; i < size; i++)
-            batch[i] = e->sample[next++ % e->count];
+        size_t count = 0;
+        while (count < size && (!sample->all || next < sample->count))
+            batch[count++] = sample->entries[next++ % sample->count];
+        if (sample->all)
+            drop_repeated(batch, count);
         if (limits.sort_by_length)
-            qsort(batch, size, sizeof *batch, by_tokens);
-        requests += requests_of_batch(batch, size, &limits);
+            qsort(batch, count, sizeof *batch, by_tokens);
+        requests += requests_of_batch(batch, count, &limits);
+        for (size_t i = 0; i < count; i++)
+            tokens += batch[i].tokens;
     }
     free(batch);
-    return ceil((double)e->documents * e->plan->share / (double)size) * (double)requests / (double)batches;
+    if (sample->all) {
+        e->requests = ceil((double)requests * e->plan->share);
+        e->tokens = (double)tokens * e->plan->share;
+    } else {
+        e->requests = ceil(left / (double)size) * (double)requests / (double)batches;
+        e->tokens = sample->tokens * left;
+    }
+    e->basis = !limits.exact_tokens ? "estimated" : sample->all ? "counted" : "sampled";
+    return RC_OK;
 }
 
 /* --- the probe --- */
@@ -219,10 +151,11 @@ probe(struct estimate *e, cJSON **ret_probe, struct err *err)
     const struct embed_policy policy = {
         .retry = {.attempts = 2}, .canary = provider_canary, .canary_length = strlen(provider_canary)};
     size_t dimensions = (size_t)e->plan->file->target.dimensions;
-    struct document_result results[PROBE];
+    struct plan_sample *sample = &e->sample;
+    struct document_result results[PLAN_PROBE];
     struct embed_usage usage = {0};
     struct embed_session *session = NULL;
-    float *vectors = calloc(PROBE * dimensions, sizeof *vectors);
+    float *vectors = calloc(PLAN_PROBE * dimensions, sizeof *vectors);
     enum rc rc;
 
     if (!vectors)
@@ -230,28 +163,30 @@ probe(struct estimate *e, cJSON **ret_probe, struct err *err)
     if ((rc = embed_session_open(e->plan->embedder, &session, err)) != RC_OK)
         goto out;
     int64_t begun = clock_now_us();
-    rc = embed_documents(session, &policy, e->probe, e->probe_count, dimensions, vectors, results, &usage, e->arena,
-                         err);
+    rc = embed_documents(session, &policy, sample->probe, sample->probe_count, dimensions, vectors, results, &usage,
+                         sample->arena, err);
     double seconds = (double)(clock_now_us() - begun) / 1e6;
     if (rc != RC_OK) {
         plan_fails(e->plan, "probe", rc, err);
         rc = RC_OK;
         goto out;
     }
-    double tokens = usage.tokens > 0 ? (double)usage.tokens : (double)e->probe_tokens;
+    double tokens = usage.tokens > 0 ? (double)usage.tokens : (double)sample->probe_tokens;
     if (seconds > 0)
-        e->rate = (double)e->probe_count / seconds;
+        e->rate = (double)sample->probe_count / seconds;
     /* what a server counts corrects an estimate by bytes */
     struct embed_limits limits;
     embedder_limits(e->plan->embedder, &limits);
-    if (!limits.exact_tokens && e->probe_tokens > 0)
-        e->tokens_a_document *= tokens / (double)e->probe_tokens;
+    if (!limits.exact_tokens && sample->probe_tokens > 0) {
+        e->tokens *= tokens / (double)sample->probe_tokens;
+        e->basis = "probed";
+    }
 
     cJSON *report = cJSON_CreateObject();
-    if (!report || !cJSON_AddNumberToObject(report, "documents", (double)e->probe_count) ||
+    if (!report || !cJSON_AddNumberToObject(report, "documents", (double)sample->probe_count) ||
         !cJSON_AddNumberToObject(report, "seconds", seconds) ||
         !cJSON_AddNumberToObject(report, "documents_per_second", e->rate > 0 ? e->rate : 0) ||
-        !cJSON_AddNumberToObject(report, "tokens_per_document", tokens / (double)e->probe_count)) {
+        !cJSON_AddNumberToObject(report, "tokens_per_document", tokens / (double)sample->probe_count)) {
         cJSON_Delete(report);
         rc = err_memory(err);
         goto out;
@@ -311,17 +246,72 @@ index_method(const struct plan *plan)
 }
 
 static void
-check_budget(struct plan *plan, double tokens, double cost)
+check_budget(struct estimate *e, double cost)
 {
+    struct plan *plan = e->plan;
     const struct migration_limits *limits = &plan->file->limits;
+    struct err err = ERR_INIT;
 
-    if (limits->max_tokens.given && tokens > limits->max_tokens.value)
+    if (limits->max_tokens.given && e->tokens > limits->max_tokens.value)
         plan_warns(plan, "budget", "raise limits.max_tokens, or resume with a higher one when the run has paused",
-                   "about %.0f tokens are needed, limits.max_tokens is %.0f: the run will pause", tokens,
+                   "about %.0f tokens are needed, limits.max_tokens is %.0f: the run will pause", e->tokens,
                    limits->max_tokens.value);
-    if (limits->max_cost.given && cost > limits->max_cost.value)
+    if (!limits->max_cost.given || cost <= limits->max_cost.value)
+        return;
+    if (plan->begun) {
         plan_warns(plan, "budget", "raise limits.max_cost, or resume with a higher one when the run has paused",
-                   "it costs about %.2f, limits.max_cost is %.2f: the run will pause", cost, limits->max_cost.value);
+                   "it costs about another %.4g, limits.max_cost is %.4g: the run will pause", cost,
+                   limits->max_cost.value);
+        return;
+    }
+    (void)err_set(&err, RC_REFUSED, ERR_STATE, "it would cost about %.4g, limits.max_cost is %.4g: nothing is begun",
+                  cost, limits->max_cost.value);
+    err_hint(&err,
+             "raise limits.max_cost, or choose fewer documents or another model; to stop in the middle: max_tokens");
+    plan_fails_with(plan, "budget", EXIT_PAUSED, &err);
+}
+
+/* What the server gives to the build of an index. */
+static enum rc
+read_memory(struct plan *plan, struct index_means *ret_means, struct err *err)
+{
+    PGresult *result = NULL;
+    enum rc rc = command_exec(NULL, plan->db, sql_plan_settings, NULL, &result, err);
+
+    if (rc == RC_OK)
+        *ret_means = (struct index_means){.memory_bytes = result_float64(result, 0, "maintenance_work_mem"),
+                                          .workers = (int)result_int64(result, 0, "parallel_workers")};
+    PQclear(result);
+    return rc;
+}
+
+static void
+check_memory(struct plan *plan, const struct plan_size *size, const struct index_means *means)
+{
+    char fix[256];
+    double wanted = ceil(size->index_memory_bytes * 1.1 / 1e6);
+
+    if (size->index_bytes <= 0 || size->index_memory_bytes <= means->memory_bytes) {
+        if (size->index_bytes > 0)
+            plan_holds(plan, "index memory", "the index is built in memory: %.0f of %.0f MB (maintenance_work_mem)",
+                       ceil(size->index_memory_bytes / 1e6), means->memory_bytes / 1e6);
+        return;
+    }
+    (void)snprintf(fix, sizeof fix, "for the role that runs it: ALTER ROLE ... SET maintenance_work_mem = '%.0fMB'",
+                   ceil(wanted * 1e6 / 1048576));
+    plan_warns(
+        plan, "index memory", fix,
+        "building the index wants %.0f MB, maintenance_work_mem is %.0f MB: it is built, but takes many times as "
+        "long",
+        ceil(size->index_memory_bytes / 1e6), means->memory_bytes / 1e6);
+}
+
+static bool
+add_figure(cJSON *object, const char *key, double value, bool whole)
+{
+    if (value < 0)
+        return cJSON_AddNullToObject(object, key) != NULL;
+    return cJSON_AddNumberToObject(object, key, whole ? ceil(value) : value) != NULL;
 }
 
 static enum rc
@@ -330,41 +320,46 @@ report(struct estimate *e, cJSON **ret_estimate, struct err *err)
     struct plan *plan = e->plan;
     const struct migration_limits *limits = &plan->file->limits;
     double documents = (double)e->documents, left = documents * plan->share;
-    double tokens = e->tokens_a_document < 0 ? -1 : e->tokens_a_document * left;
-    enum rc rc = RC_OK;
-    double requests = plan->embedder ? count_requests(e, err, &rc) : -1;
-    double cost = limits->price_per_million_tokens.given && tokens >= 0
-                      ? tokens * limits->price_per_million_tokens.value / 1e6
+    double cost = limits->price_per_million_tokens.given && e->tokens >= 0
+                      ? e->tokens * limits->price_per_million_tokens.value / 1e6
                       : -1;
+    bool index_missing = !plan->migration || plan->index;
     struct plan_size size;
+    struct index_means means = {0};
+    enum rc rc = read_memory(plan, &means, err);
 
     if (rc != RC_OK)
         return rc;
     plan_size(&plan->file->target, result_string(plan->documents, 0, "id_type"), index_method(plan), documents,
-              plan->share, !plan->migration || plan->index, &size);
-    check_budget(plan, tokens, cost);
+              plan->share, index_missing, &size);
+    check_budget(e, cost);
+    if (index_missing)
+        check_memory(plan, &size, &means);
     const struct {
         const char *key;
         double value; /* < 0: null */
         bool whole;
     } figures[] = {
         {"documents", documents, true},
-        {"tokens", tokens, true},
-        {"requests", requests, true},
+        {"tokens", e->tokens, true},
+        {"requests", e->requests, true},
         {"cost", cost, false},
-        {"seconds", seconds_of(e, left, requests, tokens), false},
+        {"seconds", seconds_of(e, left, e->requests, e->tokens), false},
         {"table_bytes", size.table_bytes, true},
         {"wal_bytes", size.wal_bytes, true},
         {"index_bytes", size.index_bytes, true},
         {"index_memory_bytes", size.index_memory_bytes, true},
+        {"maintenance_work_mem_bytes", means.memory_bytes, true},
+        {"index_seconds",
+         index_missing ? index_seconds(&plan->file->target, index_method(plan), &size, documents, &means) : 0, false},
     };
     cJSON *estimate = cJSON_CreateObject();
     bool built = estimate != NULL;
     for (size_t i = 0; built && i < sizeof figures / sizeof figures[0]; i++)
-        built = figures[i].value < 0
-                    ? cJSON_AddNullToObject(estimate, figures[i].key) != NULL
-                    : cJSON_AddNumberToObject(estimate, figures[i].key,
-                                              figures[i].whole ? ceil(figures[i].value) : figures[i].value) != NULL;
+        built = add_figure(estimate, figures[i].key, figures[i].value, figures[i].whole);
+    built = built && (e->basis ? cJSON_AddStringToObject(estimate, "tokens_basis", e->basis)
+                               : cJSON_AddNullToObject(estimate, "tokens_basis")) != NULL;
+    built = built && cJSON_AddNumberToObject(estimate, "sampled", (double)e->sample.count) != NULL;
     if (!built) {
         cJSON_Delete(estimate);
         return err_memory(err);
@@ -373,42 +368,65 @@ report(struct estimate *e, cJSON **ret_estimate, struct err *err)
     return RC_OK;
 }
 
-static double
-mean_tokens(const struct estimate *e)
+/* Less what a former migration to the same model left in the table that this one will take up. */
+static enum rc
+discount_taken_up(struct estimate *e, struct err *err)
 {
-    double sum = 0;
+    struct plan *plan = e->plan;
+    PGresult *result = NULL;
+    char *sql = NULL;
+    bool there = false;
 
-    for (size_t i = 0; i < e->count; i++)
-        sum += (double)e->sample[i].tokens;
-    return e->count > 0 ? sum / (double)e->count : 0;
+    if (!plan->migration || plan->begun || plan->migration->target.id == 0 || e->documents == 0)
+        return RC_OK;
+    enum rc rc = plan_is_there(plan, plan->migration->target.table, &there, err);
+    if (rc != RC_OK || !there)
+        return rc;
+    const struct template_value value = {"target", plan->migration->target.table};
+    rc = template_render(sql_plan_taken_up, &value, 1, &sql, err);
+    if (rc == RC_OK)
+        rc = command_exec(NULL, plan->db, sql, NULL, &result, err);
+    if (rc == RC_OK)
+        plan->share *= fmax(0, 1 - (double)result_int64(result, 0, "vectors") / (double)e->documents);
+    PQclear(result);
+    free(sql);
+    return rc;
+}
+
+static enum rc
+make(struct estimate *e, cJSON **ret_estimate, cJSON **ret_probe, struct err *err)
+{
+    struct plan *plan = e->plan;
+    enum rc rc = db_set_timeouts(plan->db, DB_NO_TIMEOUT, DB_NO_TIMEOUT, err);
+
+    if (rc != RC_OK || (rc = plan_count_documents(plan, &e->documents, err)) != RC_OK ||
+        (rc = discount_taken_up(e, err)) != RC_OK)
+        return rc;
+    if (plan->embedder) {
+        if ((rc = plan_sample_read(plan, e->documents, &e->sample, err)) != RC_OK ||
+            (rc = count_requests(e, err)) != RC_OK)
+            return rc;
+        if (plan->options->probe && plan->embeds && e->sample.probe_count > 0 &&
+            (rc = probe(e, ret_probe, err)) != RC_OK)
+            return rc;
+    }
+    return report(e, ret_estimate, err);
 }
 
 enum rc
 plan_estimate(struct plan *plan, cJSON **ret_estimate, cJSON **ret_probe, double *ret_documents, struct err *err)
 {
-    struct estimate e = {.plan = plan, .tokens_a_document = -1, .rate = -1};
-    enum rc rc = RC_OK;
+    struct estimate e = {.plan = plan, .requests = -1, .tokens = -1, .rate = -1};
 
     if (!plan->db || !plan->documents)
         return RC_OK;
-    e.sample = calloc(SAMPLE, sizeof *e.sample);
-    e.arena = arena_new(0);
-    if (!e.sample || !e.arena)
-        rc = err_memory(err);
-    if (rc == RC_OK && (rc = count_documents(&e, err)) == RC_OK && plan->embedder &&
-        (rc = read_sample(&e, err)) == RC_OK) {
-        e.tokens_a_document = mean_tokens(&e);
-        if (plan->options->probe && plan->embeds && e.probe_count > 0)
-            rc = probe(&e, ret_probe, err);
-    }
+    enum rc rc = make(&e, ret_estimate, ret_probe, err);
     if (rc != RC_OK && rc != RC_FATAL) {
         plan_fails(plan, "documents", rc, err);
         rc = RC_OK;
     } else if (rc == RC_OK) {
         *ret_documents = (double)e.documents;
-        rc = report(&e, ret_estimate, err);
     }
-    arena_free(e.arena);
-    free(e.sample);
+    plan_sample_free(&e.sample);
     return rc;
 }

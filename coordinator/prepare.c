@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "coordinator/forecast.h"
 #include "coordinator/permit.h"
 #include "coordinator/provider.h"
 #include "db/result.h"
@@ -340,6 +341,19 @@ prepare_begin(struct prepared *p, const struct run_options *options)
     pthread_condattr_destroy(&monotonic);
 }
 
+/* Counting a large table takes its time. */
+static enum rc
+keep_forecast(struct prepared *p, struct err *err)
+{
+    enum rc rc = forecast_keep(p, err);
+
+    p->unaffordable = rc == RC_REFUSED;
+    if (rc == RC_OK)
+        rc = db_set_timeouts(p->db, (int)(p->file->database.statement_timeout_secs * 1000),
+                             (int)(p->file->database.lock_timeout_secs * 1000), err);
+    return rc;
+}
+
 static enum rc
 take_steps(struct prepared *p, bool *ret_nothing, struct err *err)
 {
@@ -362,9 +376,10 @@ take_steps(struct prepared *p, bool *ret_nothing, struct err *err)
         (strcmp(p->state, "planned") == 0 || strcmp(p->state, "in_progress") == 0 || strcmp(p->state, "failed") == 0) &&
         (rc = open_provider(p, &p->file->target.provider, &p->migration->target, EMBEDDER_TARGET, err)) != RC_OK)
         return rc;
-    if ((rc = fail_point("prepare.provider", err)) != RC_OK || (rc = enter_by_state(p, err)) != RC_OK ||
-        (rc = fail_point("prepare.entered", err)) != RC_OK || (rc = install_capture(p, err)) != RC_OK ||
-        (rc = fail_point("prepare.captured", err)) != RC_OK)
+    if ((rc = fail_point("prepare.provider", err)) != RC_OK ||
+        (strcmp(p->state, "planned") == 0 && (rc = keep_forecast(p, err)) != RC_OK) ||
+        (rc = enter_by_state(p, err)) != RC_OK || (rc = fail_point("prepare.entered", err)) != RC_OK ||
+        (rc = install_capture(p, err)) != RC_OK || (rc = fail_point("prepare.captured", err)) != RC_OK)
         return rc;
     p->migration = migration_free(p->migration); /* once more: what is captured is known now */
     if ((rc = migration_load(p->db, p->file->id, &p->migration, err)) != RC_OK)

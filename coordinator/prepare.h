@@ -20,8 +20,9 @@ struct prepared {
     struct run run;
     struct migration_file *file;
     struct migration *migration;
-    struct db *db;  /* the main thread's */
-    char state[32]; /* of the migration when it was last looked at */
+    struct db *db;     /* the main thread's */
+    char state[32];    /* of the migration when it was last looked at */
+    bool unaffordable; /* it would cost more than limits.max_cost, and was not begun */
 };
 
 /* ret_migration_id: room for 256 bytes. */

@@ -225,7 +225,7 @@ exit_of_preparation(struct prepared *p, enum rc rc, struct err *err)
 
     if (rc == RC_CLOSED)
         return p->run.options->ok_if_more ? EXIT_DONE : EXIT_MORE;
-    if (rc == RC_REFUSED && strcmp(p->state, "paused") == 0)
+    if (rc == RC_REFUSED && (strcmp(p->state, "paused") == 0 || p->unaffordable))
         return EXIT_PAUSED;
     if (rc == RC_HALT && p->migration && (strcmp(p->state, "in_progress") == 0)) {
         params_add_text(&params, p->file->id);

@@ -95,6 +95,7 @@ struct run {
     /* --- coordinator/throttle.h --- */
     atomic_bool held;           /* the backfill waits for the replicas */
     int64_t throttle_looked_ms; /* main thread only */
+    bool outcome_recorded;      /* main thread only: what was forecast and what it took is kept */
     double allowance;           /* reader only, as the next */
     int64_t allowance_ms;
 

@@ -199,4 +199,7 @@ struct model_facts {
 /* Case-insensitive, '_' as '-', an organisation prefix ("sentence-transformers/") dropped. NULL: unknown. */
 const struct model_facts *model_find(const char *name);
 
+/* All of them, to be offered: 0, 1, ... until NULL. */
+const struct model_facts *model_at(size_t place);
+
 #endif

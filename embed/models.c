@@ -49,3 +49,9 @@ model_find(const char *name)
             return &models[i];
     return NULL;
 }
+
+const struct model_facts *
+model_at(size_t place)
+{
+    return place < sizeof models / sizeof models[0] ? &models[place] : NULL;
+}

@@ -8,6 +8,8 @@ FROM (
          extract(epoch FROM p.window_ends_at - clock_timestamp()) AS window_left,
          extract(epoch FROM clock_timestamp() - p.updated_at) AS updated_ago,
          EXISTS (SELECT 1 FROM reembed.events e WHERE e.migration_id = p.migration_id AND e.event = 'finalize') AS finalized,
+         (SELECT e.detail FROM reembed.events e WHERE e.migration_id = p.migration_id AND e.event = 'forecast' LIMIT 1) AS forecast,
+         (SELECT e.detail FROM reembed.events e WHERE e.migration_id = p.migration_id AND e.event = 'outcome' LIMIT 1) AS outcome,
          (SELECT count(*) FROM reembed.progress o WHERE o.migration_id <> p.migration_id) AS others,
          (SELECT coalesce(json_agg(row_to_json(f)), '[]')
             FROM (SELECT kind, reason, count(*) AS documents, min(doc_id) AS example, max(detail) AS detail FROM reembed.failures

@@ -162,17 +162,19 @@ Test(plan, estimates_follow_from_documents_batches_limits_and_price)
     cr_assert(fabs(lab_number("estimate.seconds") - 10) < 1e-9);
     cr_assert(lab_is_null("probe"));
 
-    lab_write_file("\"content\": \"body\"", "\"content\": \"repeat(kind, 40)\", \"where\": \"kind = 'a'\"");
+    lab_write_file("\"content\": \"body\"",
+                   "\"content\": \"repeat(kind, 36) || lpad(id::text, 4, '0')\", \"where\": \"kind = 'a'\"");
     cr_assert_eq(lab_plan(false), EXIT_DONE, "%s", lab_err.message);
     cr_assert_eq(lab_number("estimate.documents"), 100);
     cr_assert_eq(lab_number("estimate.tokens"), 1000);
+    cr_assert_str_eq(lab_text("estimate.tokens_basis"), "counted");
     cr_assert(lab_is_null("estimate.cost"));
     cr_assert(lab_is_null("estimate.seconds"));
 }
 
 Test(plan, a_text_longer_than_the_model_takes_counts_by_the_policy)
 {
-    must_run(lab_db, "update public.docs set body = repeat('x', 4000)");
+    must_run(lab_db, "update public.docs set body = id || repeat('x', 4000)");
     lab_write_file(
         "\"dimensions\": 48, \"type\": \"vector\", \"metric\": \"cosine\",\n              \"provider\": { \"kind\": \"hashing\" }",
         "\"dimensions\": 48, \"provider\": {\"kind\": \"hashing\", \"max_tokens\": 100}");
@@ -186,11 +188,67 @@ Test(plan, a_text_longer_than_the_model_takes_counts_by_the_policy)
     cr_assert_eq(lab_number("estimate.requests"), 0);
 }
 
+/* As the worker does it: of equal texts in one batch only the first is sent. */
+Test(plan, equal_texts_of_a_batch_are_paid_once)
+{
+    must_run(lab_db, "update public.docs set body = repeat('x', 400)");
+    cr_assert_eq(lab_plan(false), EXIT_DONE, "%s", lab_err.message);
+    cr_assert_eq(lab_number("estimate.tokens"), 100 * 3); /* three batches */
+    cr_assert_eq(lab_run(), EXIT_DONE, "%s", lab_err.message);
+    cr_assert_eq(must_read_int64(lab_db, "select tokens as v from reembed.progress"), 100 * 3);
+}
+
+Test(plan, what_a_former_migration_left_is_not_paid_again)
+{
+    cr_assert_eq(lab_run(), EXIT_DONE, "%s", lab_err.message);
+    must_run(lab_db, "select reembed.rollback('docs-1'); update reembed.migration set finalized_at = now();"
+                     "update reembed.space set index_name = null");
+    lab_write_file("docs-1", "docs-2");
+    cr_assert_eq(lab_plan(false), EXIT_DONE, "%s", lab_err.message);
+    cr_assert_eq(lab_number("estimate.tokens"), 0);
+    cr_assert_eq(lab_number("estimate.requests"), 0);
+}
+
 Test(plan, a_budget_that_will_not_do_is_said_before)
 {
     lab_write_file("\"limits\": {}", "\"limits\": {\"max_tokens\": 100}");
     cr_assert_eq(lab_plan(false), EXIT_DONE, "%s", lab_err.message);
     expect_check("budget", true, "the run will pause");
+}
+
+/* Nothing is begun that can't be paid to its end. */
+Test(plan, a_cost_above_max_cost_is_refused_by_plan_and_by_run_before_anything_is_sent)
+{
+    lab_write_file("\"limits\": {}", "\"limits\": {\"price_per_million_tokens\": 1000, \"max_cost\": 0.1}");
+    cr_assert_eq(lab_plan(false), EXIT_PAUSED);
+    expect_check("budget", false, "limits.max_cost is 0.1");
+    cr_assert_eq(lab_run(), EXIT_PAUSED);
+    cr_assert_not_null(strstr(lab_err.message, "limits.max_cost is 0.1"), "%s", lab_err.message);
+    cr_assert_eq(must_read_int64(lab_db, "select count(*) as v from reembed.migration where state = 'planned'"), 1);
+    cr_assert_eq(must_read_int64(lab_db, "select count(*) as v from pg_trigger where not tgisinternal"), 0);
+
+    lab_write_file("\"limits\": {}", "\"limits\": {\"price_per_million_tokens\": 1000, \"max_cost\": 100}");
+    cr_assert_eq(lab_run(), EXIT_DONE, "%s", lab_err.message);
+}
+
+/* What was said before it began is kept, and stands beside what it took. */
+Test(plan, run_keeps_the_forecast_and_the_outcome_as_events)
+{
+    cr_assert_eq(lab_plan(false), EXIT_DONE, "%s", lab_err.message);
+    int64_t tokens = (int64_t)lab_number("estimate.tokens"), requests = (int64_t)lab_number("estimate.requests");
+    cr_assert_eq(lab_run(), EXIT_DONE, "%s", lab_err.message);
+    cr_assert_eq(must_read_int64(lab_db, "select count(*) as v from reembed.events where event = 'forecast'"), 1);
+    cr_assert_eq(must_read_int64(lab_db, "select count(*) as v from reembed.events where event = 'outcome'"), 1);
+    for (int of = 0; of < 2; of++) {
+        const char *side = of == 0 ? "forecast" : "actual";
+        char sql[200];
+        snprintf(sql, sizeof sql,
+                 "select (detail#>>'{%s,tokens}')::int8 as v from reembed.events where event = 'outcome'", side);
+        cr_assert_eq(must_read_int64(lab_db, sql), tokens);
+        snprintf(sql, sizeof sql,
+                 "select (detail#>>'{%s,requests}')::int8 as v from reembed.events where event = 'outcome'", side);
+        cr_assert_eq(must_read_int64(lab_db, sql), requests);
+    }
 }
 
 /* What is wrong does not keep the other checks from being made, and the code is that of `run`. */
