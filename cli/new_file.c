@@ -101,7 +101,7 @@ new_file_check(const struct new_answers *a, const char *path, const struct strbu
 
     /* the file must be right also where it is only written */
     for (int i = 0; i < 2; i++)
-        lent[i] = variables[i] != NULL && getenv(variables[i]) == NULL && setenv(variables[i], "not set here", 0) == 0;
+        lent[i] = variables[i] != NULL && getenv(variables[i]) == NULL && setenv(variables[i], "not-set-here", 0) == 0;
     enum rc rc = migration_file_parse(path, strbuf_text(text), text->length, &file, err);
     for (int i = 0; i < 2; i++)
         if (lent[i])

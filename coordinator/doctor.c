@@ -79,7 +79,8 @@ doctor_query(struct doctor *doctor, const char *id, const char *subject, const c
         doctor_find(doctor, id, DOCTOR_INFO, subject, "look at a quieter time, or at a copy",
                     "not looked at: it took longer than %d s", DOCTOR_STATEMENT_MS / 1000);
     else
-        doctor_find(doctor, id, DOCTOR_ERROR, subject, err.hint, "%s", err.message);
+        doctor_find(doctor, id, DOCTOR_ERROR, subject,
+                    err.hint[0] ? err.hint : "look at what the server says; the rest was looked at", "%s", err.message);
     return false;
 }
 
@@ -172,7 +173,9 @@ doctor_command(const struct doctor_options *options, struct cJSON **ret_report, 
         struct err unreachable = ERR_INIT, ignored = ERR_INIT;
         enum rc connected = connect_read_only(&doctor, &unreachable);
         if (connected != RC_OK) {
-            doctor_find(&doctor, "connection.failed", DOCTOR_ERROR, NULL, unreachable.hint, "%s", unreachable.message);
+            doctor_find(&doctor, "connection.failed", DOCTOR_ERROR, NULL,
+                        unreachable.hint[0] ? unreachable.hint : "check the address, the role and the server's log",
+                        "%s", unreachable.message);
             code = exit_code_of(connected, &unreachable);
             *err = unreachable;
         } else {

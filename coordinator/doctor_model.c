@@ -21,6 +21,12 @@ struct comparison {
     double median;
 };
 
+static const char *
+fix_of(const struct err *err)
+{
+    return err->hint[0] ? err->hint : "mend this provider in the migration file, or start its server";
+}
+
 static struct embed_policy
 try_policy(void)
 {
@@ -196,9 +202,9 @@ doctor_compare_model(struct doctor *d, const struct doctor_column *c)
     if (rc == RC_OK)
         judge(d, c, rows, embedder, &found, dimensions);
     else if (strstr(err.message, "dimensions"))
-        doctor_find(d, "model.dimensions", DOCTOR_ERROR, c->subject, err.hint, "%s", err.message);
+        doctor_find(d, "model.dimensions", DOCTOR_ERROR, c->subject, fix_of(&err), "%s", err.message);
     else
-        doctor_find(d, "provider.unusable", DOCTOR_ERROR, "source.provider", err.hint, "%s", err.message);
+        doctor_find(d, "provider.unusable", DOCTOR_ERROR, "source.provider", fix_of(&err), "%s", err.message);
 out:
     embedder_close(embedder);
     params_clear(&params);
@@ -225,7 +231,7 @@ doctor_try_provider(struct doctor *d, const char *subject, const struct provider
         doctor_find(d, "provider.ok", DOCTOR_INFO, subject, NULL, "%s answers, %zu dimensions",
                     provider->model ? provider->model : "the model", dimensions);
     else
-        doctor_find(d, "provider.unusable", DOCTOR_ERROR, subject, err.hint, "%s", err.message);
+        doctor_find(d, "provider.unusable", DOCTOR_ERROR, subject, fix_of(&err), "%s", err.message);
     free(vector);
     embedder_close(embedder);
 }
