@@ -3,6 +3,7 @@
 -- Once a migration. The server's place in its WAL is noted with it: what others write meanwhile is counted too.
 CREATE FUNCTION reembed.record_forecast(p_id text, p_forecast jsonb) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  SELECT 1 FROM reembed.migration WHERE migration_id = p_id FOR NO KEY UPDATE;    -- one process at a time
   SELECT reembed.record_event(p_id, 'forecast', p_forecast || jsonb_build_object('wal_lsn', pg_current_wal_lsn()))
   WHERE NOT EXISTS (SELECT 1 FROM reembed.event WHERE migration_id = p_id AND event = 'forecast')
 $$;
