@@ -159,7 +159,7 @@ show_comparison(const struct invocation *invocation, const cJSON *report, struct
 {
     const struct arguments *arguments = invocation->arguments;
     const char *page = option_text(arguments, "html");
-    enum rc rc = option_given(arguments, "json") ? print_json(&invocation->out, report, err)
+    enum rc rc = option_given(arguments, "json") ? report_print_json(&invocation->out, report, err)
                                                  : compare_print(&invocation->out, report, err);
 
     return rc == RC_OK && page != NULL ? compare_write_page(report, page, err) : rc;
@@ -200,7 +200,7 @@ compare_run(const struct invocation *invocation, struct err *err)
         rc = show_comparison(invocation, report, &print_error);
     cJSON_Delete(report);
     free(found);
-    return with_print(code, rc, &print_error, err);
+    return report_code(code, rc, &print_error, err);
 }
 
 static enum rc
