@@ -191,6 +191,19 @@ class Application(threading.Thread):
                     raise
                 time.sleep(0.05)
 
+    def _again(self):
+        """Connected again, and with a journal that says what is there; the server may go away at any step of it."""
+        if self.open is not None:
+            self.open[0].close()
+            self.open = None
+        while True:
+            sql = self._connect()
+            try:
+                self._look(sql)
+                return sql
+            except psycopg.OperationalError:
+                sql.close()
+
     def run(self):
         sql = None
         try:
@@ -203,17 +216,19 @@ class Application(threading.Thread):
                 except psycopg.OperationalError:
                     if not self.outages:
                         raise
-                    if self.open is not None:
-                        self.open[0].close()
-                        self.open = None
                     sql.close()
-                    sql = self._connect()
-                    self._look(sql)
+                    sql = self._again()
                 else:
                     self.slowest = max(self.slowest, time.monotonic() - began)
                 self._enough.wait(self.pace)
             if self.open is not None:
-                self._remember(self._close_open(True))
+                try:
+                    self._remember(self._close_open(True))
+                except psycopg.OperationalError:
+                    if not self.outages:
+                        raise
+                    sql.close()
+                    sql = self._again()
         except Exception as error:      # whatever it is, the test must hear of it
             self.errors.append(error)
         finally:

@@ -122,8 +122,8 @@ class Trial:
                 return {"T": "stopped"}.get(stat.read().rpartition(")")[2].split()[0])
         return eventually(state, seconds, f"a process to stop or to end{process}") == "stopped"
 
-    def terminate(self, process, codes=(0, 3), within=1.0, seconds=20):
-        """SIGTERM; its seconds are remembered."""
+    def terminate(self, process, codes=(0, 3), within=5.0, seconds=20):
+        """SIGTERM; its seconds are remembered. How many are usual is for the report: a machine may be busy."""
         began = time.monotonic()
         process.send(signal.SIGTERM)
         code = process.wait(seconds)
