@@ -15,6 +15,7 @@
 #include "base/err.h"
 
 struct cJSON;
+struct measurements;
 
 enum exit_code {
     EXIT_DONE = 0, /* done, or nothing left to do */
@@ -77,6 +78,9 @@ struct run_options {
     /* Called with the newest figures, once a second or more often, always by one thread at a time. */
     void (*on_progress)(void *context, const struct progress_view *view);
     void *progress_context;
+
+    /* Filled by the run; must outlive it. NULL: nobody looks. */
+    struct measurements *measurements;
 
     /* Asks at the terminal; true: yes. Called before anything is drawn over, only when common.interactive. */
     bool (*confirm)(void *context, const char *question);

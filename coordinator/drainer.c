@@ -11,6 +11,7 @@
 #include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/batch.h"
+#include "coordinator/measure.h"
 #include "coordinator/run.h"
 #include "db/result.h"
 #include "db/statements.h"
@@ -220,6 +221,7 @@ task_returned(struct embed_task *task)
 
     if (!d->run->flow || d->embedder != EMBEDDER_TARGET) /* else request by request */
         run_count_usage(d->run, &task->usage);
+    measure_task(d->run, task);
     if (task->rc == RC_HALT || task->rc == RC_FATAL)
         run_stop(d->run, STOP_FAILED, task->rc, &task->err);
     pthread_mutex_lock(&d->mutex);
@@ -334,7 +336,9 @@ write_changed(struct drainer *d, const struct pass *pass, const struct write_set
         params_add_key_array(&params, m->id_type, set->known_ids, set->known_count);
         params_add_key_array(&params, m->id_type, set->gone_ids, set->gone_count);
     }
+    int64_t began_us = clock_now_us();
     rc = run_exec_on(d->run, d->db, &pass->server, d->space->write, &params, &result, err);
+    histogram_add(&d->run->measurements->write, clock_now_us() - began_us);
     params_clear(&params);
     if (rc == RC_OK && result_int64(result, 0, "fenced") == 0)
         d->leased = false;
@@ -360,6 +364,9 @@ settle(struct drainer *d, const struct pass *pass, struct batch **batches, size_
         rc = write_same(d, pass, &set, err);
     if (rc == RC_OK && d->leased && set.count > 0)
         rc = write_changed(d, pass, &set, err);
+    if (rc == RC_OK && d->leased)
+        for (size_t i = 0; i < count; i++)
+            measure_stored(batches[i], true);
     return rc;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "coordinator/measure.h"
 #include "coordinator/permit.h"
 #include "coordinator/provider.h"
 
@@ -158,6 +159,7 @@ flow_after(void *context, const struct request_outcome *outcome)
     struct flow *flow = context;
 
     run_count_usage(flow->run, &outcome->usage);
+    measure_request(flow->run, outcome);
     pthread_mutex_lock(&flow->mutex);
     flow->in_flight--;
     /* estimates of unequal requests: what is left is right again when nothing is in flight */
@@ -174,6 +176,7 @@ probe_after(void *context, const struct request_outcome *outcome)
     struct flow *flow = context;
 
     run_count_usage(flow->run, &outcome->usage);
+    measure_request(flow->run, outcome);
     pthread_mutex_lock(&flow->mutex);
     judge(flow, outcome);
     pthread_mutex_unlock(&flow->mutex);
@@ -222,6 +225,7 @@ probe(struct flow *flow)
         flow->window = 1;
     } else {
         flow->probe_at_ms = clock_now_ms() + clock_backoff_ms(++flow->probes, PROBE_FIRST_MS, PROBE_CAP_MS);
+        measure_provider_wait(flow->run, flow->probe_at_ms - clock_now_ms());
     }
     pthread_mutex_unlock(&flow->mutex);
     if (rc == RC_OK) {

@@ -8,6 +8,7 @@
 #include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/batch.h"
+#include "coordinator/measure.h"
 #include "coordinator/throttle.h"
 #include "db/result.h"
 #include "db/statements.h"
@@ -78,8 +79,10 @@ renew_chunks(struct run *run, struct db *db, struct err *err)
             rc = db_exec(db, sql_chunk_renew, &params, &result, err);
             /* a chunk that was finished meanwhile is not leased any more either */
             if (rc == RC_OK && result_rows(result) == 0 && still_listed(run, list[i]) &&
-                !atomic_exchange(&list[i]->lost, true))
+                !atomic_exchange(&list[i]->lost, true)) {
+                MEASURE_ADD(run->measurements->leases_lost, 1);
                 log_event(LOG_INFO, "a lease went to another", LF_INT("chunk", list[i]->no));
+            }
             PQclear(result);
             if (rc == RC_OK)
                 rc = fail_point("main.renewed", err);
@@ -183,6 +186,8 @@ main_beat(struct run *run, struct db *db, bool last, struct err *err)
     params_add_bool(&params, last);
     rc = db_exec(db, "SELECT * FROM reembed.heartbeat($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", &params, &beat, err);
     params_clear(&params);
+    if (rc == RC_OK)
+        atomic_store(&run->measurements->beat_ms, clock_now_ms());
     if (rc == RC_OK && (rc = fail_point("main.beaten", err)) == RC_OK && !last) {
         obey(run, beat);
         rc = renew_chunks(run, db, err);
@@ -286,6 +291,7 @@ main_loop(struct run *run, struct db *db)
     int64_t every = run->lease_ms / 3 < BEAT_MS ? run->lease_ms / 3 + 1 : BEAT_MS;
     int attempt = 0;
 
+    atomic_store(&run->measurements->working, true);
     db_set_stop(db, run->options->stop); /* no statement of this loop is worth more than a signal */
     while (!run_stopping(run)) {
         struct err err = ERR_INIT;
@@ -309,6 +315,7 @@ main_loop(struct run *run, struct db *db)
             attempt = 0;
         if (rc != RC_OK && rc != RC_CLOSED)
             run_stop(run, STOP_FAILED, rc, &err);
+        measure_queues(run);
         look_for_reasons(run, started_ms, atomic_load(&run->reader_done));
         run_sleep(run, every < 100 ? every : 100);
     }

@@ -166,6 +166,12 @@ static const struct field limits_fields[] = {
      AT(migration_limits, max_documents_per_second),
      .above = true},
     {.key = "max_replica_lag_secs", .kind = FIELD_OPTIONAL, AT(migration_limits, max_replica_lag_secs)},
+    {.key = "max_wal_bytes_per_second",
+     .kind = FIELD_OPTIONAL,
+     AT(migration_limits, max_wal_bytes_per_second),
+     .above = true},
+    {.key = "max_waiting_locks", .kind = FIELD_OPTIONAL, AT(migration_limits, max_waiting_locks), .whole = true},
+    {.key = "active_hours", .kind = FIELD_TEXT, AT(migration_limits, active_hours)},
 };
 
 static const struct field database_fields[] = {
@@ -415,6 +421,38 @@ read_target(const struct file_reader *reader, const cJSON *root, struct migratio
                               target->model, (size_t)target->dimensions, file->extra, &target->provider);
 }
 
+/* The minute of the day that "HH:MM" says; -1: it says none. 24:00 is the end of the day. */
+static int
+read_minute(const char *text)
+{
+    for (size_t i = 0; i < 5; i++)
+        if (i == 2 ? text[i] != ':' : text[i] < '0' || text[i] > '9')
+            return -1;
+    int hour = (text[0] - '0') * 10 + text[1] - '0', minute = (text[3] - '0') * 10 + text[4] - '0';
+    return minute < 60 && hour * 60 + minute <= 1440 ? hour * 60 + minute : -1;
+}
+
+/* "22:00-06:00", "22:00-06:00 Europe/Berlin". */
+static enum rc
+read_active_hours(const struct file_reader *reader, const char *text, struct active_hours *ret_hours)
+{
+    int from = read_minute(text), to = from >= 0 && text[5] == '-' ? read_minute(text + 6) : -1;
+
+    if (from < 0 || from == 1440 || to < 0 || (text[11] != '\0' && (text[11] != ' ' || strchr(" ", text[12])))) {
+        enum rc rc = file_refuse(reader, "limits", "active_hours", "must be hours of the day, not \"%.60s\"", text);
+        err_hint(reader->err, "such as \"22:00-06:00\" (UTC) or \"22:00-06:00 Europe/Berlin\"");
+        return rc;
+    }
+    if (from == to)
+        return file_refuse(reader, "limits", "active_hours", "must not begin and end at the same minute");
+    *ret_hours = (struct active_hours){
+        .from_minute = from,
+        .to_minute = to,
+        .zone = text[11] == ' ' ? text + 12 : "UTC",
+    };
+    return RC_OK;
+}
+
 static enum rc
 read_limits(const struct file_reader *reader, const cJSON *root, struct migration_limits *limits)
 {
@@ -423,6 +461,8 @@ read_limits(const struct file_reader *reader, const cJSON *root, struct migratio
         rc = file_refuse(reader, "limits", "max_cost", "needs price_per_million_tokens, or nothing could be counted");
         err_hint(reader->err, "give the provider's price in the same currency, or limit max_tokens instead");
     }
+    if (rc == RC_OK && limits->active_hours != NULL)
+        rc = read_active_hours(reader, limits->active_hours, &limits->hours);
     return rc;
 }
 

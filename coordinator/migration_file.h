@@ -92,6 +92,14 @@ struct migration_gates {
     struct optional_number min_index_recall;
 };
 
+/* When the backfill may work, by the clock of a time zone. From a minute of the day up to, not including, another, which
+ * may be that of the next day. */
+struct active_hours {
+    int from_minute;
+    int to_minute;
+    const char *zone; /* a name for the database to know */
+};
+
 struct migration_limits {
     struct optional_number requests_per_minute;
     struct optional_number tokens_per_minute;
@@ -100,6 +108,10 @@ struct migration_limits {
     struct optional_number price_per_million_tokens;
     struct optional_number max_documents_per_second;
     struct optional_number max_replica_lag_secs;
+    struct optional_number max_wal_bytes_per_second;
+    struct optional_number max_waiting_locks; /* sessions */
+    const char *active_hours;                 /* as in the file; NULL: at any time */
+    struct active_hours hours;                /* the same, read */
 };
 
 struct migration_database {

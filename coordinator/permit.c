@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "coordinator/measure.h"
 #include "db/result.h"
 #include "db/statements.h"
 
@@ -35,8 +36,10 @@ permit_take(struct run *run, struct db *db, uint64_t tokens, uint64_t reserved, 
         const char *reason = result_string(result, 0, "reason");
         ret_permit->over_budget = strcmp(reason, "budget") == 0;
         (void)snprintf(ret_permit->reason, sizeof ret_permit->reason, "%s", reason);
-        if (ret_permit->wait_ms > NOTE_WAIT_MS)
+        if (ret_permit->wait_ms > NOTE_WAIT_MS) {
+            measure_provider_wait(run, ret_permit->wait_ms);
             run_note(run, "waiting: %s", reason); /* the same words while it lasts: one line in the log */
+        }
     }
     PQclear(result);
     return RC_OK;
@@ -112,6 +115,7 @@ waiter_after(void *context, const struct request_outcome *outcome)
     int64_t ms = outcome->retry_after_ms > 0 ? outcome->retry_after_ms : OVERLOAD_FIRST_MS;
 
     run_count_usage(waiter->run, &outcome->usage);
+    measure_request(waiter->run, outcome);
     if (outcome->failure == REQUEST_OVERLOAD) /* a lost connection shows at the next permit */
         (void)permit_block(waiter->run, waiter->db, ms, &(struct err)ERR_INIT);
 }

@@ -9,8 +9,10 @@
 #include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/forecast.h"
+#include "coordinator/measure.h"
 #include "coordinator/permit.h"
 #include "coordinator/provider.h"
+#include "coordinator/throttle.h"
 #include "db/result.h"
 #include "db/schema.h"
 #include "db/statements.h"
@@ -204,6 +206,7 @@ run_policy(struct run *run)
         .canary = provider_canary,
         .canary_length = strlen(provider_canary),
         .cancel = &run->abandon,
+        .after_request = measure_request,
         .context = run,
     };
 }
@@ -326,9 +329,11 @@ prepare_begin(struct prepared *p, const struct run_options *options)
 
     run->options = options;
     run->file = p->file;
+    run->measurements = options->measurements ? options->measurements : &run->unseen;
     run->batch_size = (size_t)(options->batch_size > 0 ? options->batch_size : p->file->backfill.batch_size);
     run->threads = (size_t)(options->max_concurrent > 0 ? options->max_concurrent : p->file->backfill.max_concurrent);
     run->lease_ms = (int64_t)(p->file->database.lease_secs * 1000);
+    atomic_store(&run->measurements->lease_ms, run->lease_ms);
     run->writers = p->file->database.writers > RUN_MAX_WRITERS ? RUN_MAX_WRITERS : (size_t)p->file->database.writers;
     if (getrandom(run->worker_id, sizeof run->worker_id, 0) != (ssize_t)sizeof run->worker_id)
         memset(run->worker_id, 0, sizeof run->worker_id);
@@ -360,8 +365,9 @@ take_steps(struct prepared *p, bool *ret_nothing, struct err *err)
     struct run *run = &p->run;
     enum rc rc;
 
-    if ((rc = schema_install(p->db, err)) != RC_OK || (rc = fail_point("prepare.schema", err)) != RC_OK ||
-        (rc = create_migration(p, err)) != RC_OK || (rc = fail_point("prepare.created", err)) != RC_OK ||
+    if ((rc = throttle_begin(run, p->db, err)) != RC_OK || (rc = schema_install(p->db, err)) != RC_OK ||
+        (rc = fail_point("prepare.schema", err)) != RC_OK || (rc = create_migration(p, err)) != RC_OK ||
+        (rc = fail_point("prepare.created", err)) != RC_OK ||
         (rc = migration_load(p->db, p->file->id, &p->migration, err)) != RC_OK)
         return rc;
     run->migration = p->migration;

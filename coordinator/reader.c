@@ -4,6 +4,7 @@
 #include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/batch.h"
+#include "coordinator/measure.h"
 #include "coordinator/run.h"
 #include "coordinator/throttle.h"
 #include "db/result.h"
@@ -56,6 +57,7 @@ batch_embedded(struct embed_task *task)
 
     if (!run->flow) /* else request by request */
         run_count_usage(run, &task->usage);
+    measure_task(run, task);
     if (task->rc == RC_HALT)
         run_stop(run, STOP_FAILED, RC_HALT, &task->err);
     else if (task->rc == RC_FATAL)
@@ -109,7 +111,9 @@ read_window(struct run *run, struct db *db, struct chunk *chunk, struct doc_key 
     params_add_int4(&params, (int32_t)run->content_limit);
     params_add_int8(&params, m->number);
     params_add_int8(&params, m->target.id);
+    int64_t began_us = clock_now_us();
     rc = run_exec(run, db, m->chunk_read, &params, ret_rows, err);
+    histogram_add(&run->measurements->read, clock_now_us() - began_us);
     params_clear(&params);
     return rc;
 }
@@ -206,6 +210,7 @@ claim_chunk(struct run *run, struct db *db, struct chunk **ret_chunk, struct err
         rc = err_memory(err);
     } else {
         remember_chunk(run, *ret_chunk);
+        measure_claim(run, result_int64(result, 0, "attempts") > 1);
         if (result_int64(result, 0, "attempts") > 1)
             log_event(LOG_INFO, "chunk taken over", LF_INT("chunk", (*ret_chunk)->no),
                       LF_INT("done", result_int64(result, 0, "done")));

@@ -9,6 +9,7 @@
 #include "coordinator/exit_code.h"
 #include "coordinator/flow.h"
 #include "coordinator/main_loop.h"
+#include "coordinator/measure.h"
 #include "coordinator/prepare.h"
 #include "db/result.h"
 
@@ -22,6 +23,7 @@ outage(void *context, const struct err *err)
 
     if (run_stopping(run) || atomic_load(&run->abandon))
         return false;
+    measure_provider_wait(run, 2500);
     run_note(run, "the provider is away: %s", err->message);
     run_sleep(run, 2000);
     return !run_stopping(run);

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/measurements.h"
 #include "coordinator/commands.h"
 #include "coordinator/migration.h"
 #include "coordinator/migration_file.h"
@@ -93,13 +94,18 @@ struct run {
     atomic_ullong tokens;
     atomic_ullong requests;
     /* --- coordinator/throttle.h --- */
-    atomic_bool held;           /* the backfill waits for the replicas */
-    int64_t throttle_looked_ms; /* main thread only */
+    atomic_int held;            /* enum measured_throttle: why the backfill waits for the database's sake */
+    int64_t throttle_looked_ms; /* main thread only, as the next two */
+    int64_t throttle_wal;       /* position of the WAL at the last look; -1: none yet */
+    int64_t throttle_wal_us;    /* the database's clock then */
     bool outcome_recorded;      /* main thread only: what was forecast and what it took is kept */
     double allowance;           /* reader only, as the next */
     int64_t allowance_ms;
 
     atomic_llong half_sent_looked_ms;
+
+    struct measurements *measurements; /* options->measurements, else `unseen` */
+    struct measurements unseen;
 
     atomic_bool drained_once[POOL_MAX_EMBEDDERS]; /* the change log of that space was seen empty */
 };

@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
 #include "coordinator/batch.h"
+#include "coordinator/measure.h"
 #include "coordinator/run.h"
 #include "db/result.h"
 #include "db/statements.h"
@@ -28,6 +30,7 @@ struct group {
     struct doc_key before; /* the cursor that this group builds on; in the first batch's arena */
     struct doc_key after;  /* the cursor afterwards */
     struct params params;
+    int64_t sent_us;
 };
 
 struct writer {
@@ -129,8 +132,10 @@ unlist_chunk(struct run *run, struct chunk *chunk)
 static void
 lose_chunk(struct writer *w, struct chunk *chunk, const char *why)
 {
-    if (!atomic_exchange(&chunk->lost, true))
+    if (!atomic_exchange(&chunk->lost, true)) {
+        MEASURE_ADD(w->run->measurements->leases_lost, 1);
         log_event(LOG_INFO, "chunk given up", LF_INT("chunk", chunk->no), LF_STR("why", why));
+    }
     unlist_chunk(w->run, chunk);
 }
 
@@ -204,6 +209,8 @@ static void
 group_done(struct writer *w, struct group *group, bool written)
 {
     chunk_retain(group->chunk);
+    if (group->sent_us > 0)
+        histogram_add(&w->run->measurements->write, clock_now_us() - group->sent_us);
     if (written && group->whole)
         atomic_fetch_add(&w->run->processed, (long long)group->count);
     if (written && group->last)
@@ -211,6 +218,10 @@ group_done(struct writer *w, struct group *group, bool written)
     while (group->batches) {
         struct batch *batch = group->batches;
         group->batches = batch->next;
+        if (written)
+            measure_stored(batch, group->whole);
+        else
+            measure_dropped(batch);
         drop_batch(w->run, batch);
     }
     group->end = &group->batches;
@@ -453,6 +464,7 @@ send_group(struct writer *w, struct chunk *chunk, struct err *err)
         group_done(w, group, false);
         return RC_OK;
     }
+    group->sent_us = clock_now_us();
     if (rc == RC_OK)
         rc = group_params(w, group, err);
     if (rc == RC_OK)

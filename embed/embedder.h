@@ -95,6 +95,7 @@ struct text_result {
 struct embed_usage {
     uint64_t requests;
     uint64_t tokens;
+    uint64_t retries; /* of requests, not of texts; counted by worker/ */
 };
 
 /* How a failed request must be treated when it is not about single texts. */

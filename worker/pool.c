@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fail_point.h"
 #include "worker/queue.h"
 
@@ -86,7 +87,9 @@ work(void *argument)
 
     while (queue_pop(worker.pool->queue, -1, &item) == RC_OK) {
         struct embed_task *task = item;
+        int64_t began_us = clock_now_us();
         task->rc = atomic_load(&worker.pool->stopped) ? RC_CLOSED : run_task(&worker, task);
+        task->elapsed_us = clock_now_us() - began_us;
         task->done(task);
         atomic_fetch_sub(&worker.pool->busy, 1);
     }
@@ -137,6 +140,12 @@ pool_submit(struct pool *pool, struct embed_task *task)
     if (rc != RC_OK)
         atomic_fetch_sub(&pool->busy, 1);
     return rc;
+}
+
+size_t
+pool_waiting(struct pool *pool)
+{
+    return queue_length(pool->queue);
 }
 
 bool

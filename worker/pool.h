@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -36,6 +37,7 @@ struct embed_task {
     float *vectors; /* count x dimensions */
     struct document_result *results;
     struct embed_usage usage;
+    int64_t elapsed_us; /* on the worker's thread, outages that were waited for included */
 };
 
 struct pool_options {
@@ -60,6 +62,9 @@ enum rc pool_submit(struct pool *pool, struct embed_task *task);
 /* No new tasks; tasks that no worker has begun come back at once with RC_CLOSED. What is being embedded goes on until
  * it is finished or the policy's cancel flag is raised. Does not wait. */
 void pool_stop(struct pool *pool);
+
+/* Tasks that no worker has begun. Any thread. */
+size_t pool_waiting(struct pool *pool);
 
 /* No task waits and none is being embedded. Any thread. */
 bool pool_idle(struct pool *pool);

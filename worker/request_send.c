@@ -174,6 +174,7 @@ request_send(struct request_batch *batch, size_t count, size_t tokens, unsigned 
         }
         if (!pause_for(batch->policy, pause_length(batch->policy, attempt, &outcome)))
             return closed(batch);
+        batch->usage->retries++;
     }
 }
 

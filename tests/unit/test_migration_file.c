@@ -516,7 +516,8 @@ Test(migration_file, the_configuration_is_canonical)
         "\"gates\":{\"auto_cutover\":true,\"max_failed\":0,\"max_change_lag_secs\":30,\"min_overlap_at_10\":null,"
         "\"min_recall_change\":null,\"min_index_recall\":null},"
         "\"limits\":{\"requests_per_minute\":null,\"tokens_per_minute\":null,\"max_tokens\":null,\"max_cost\":null,"
-        "\"price_per_million_tokens\":null,\"max_documents_per_second\":null,\"max_replica_lag_secs\":null},"
+        "\"price_per_million_tokens\":null,\"max_documents_per_second\":null,\"max_replica_lag_secs\":null,"
+        "\"max_wal_bytes_per_second\":null,\"max_waiting_locks\":null,\"active_hours\":null},"
         "\"database\":{\"lease_secs\":60,\"statement_timeout_secs\":30,\"lock_timeout_secs\":2,\"writers\":1}}");
 
     strbuf_reset(&out);

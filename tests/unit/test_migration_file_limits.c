@@ -60,6 +60,8 @@ static const struct range ranges[] = {
     {"limits.price_per_million_tokens", {"0", "0.02"}, {"-0.02"}, "a number, 0 or more"},
     {"limits.max_documents_per_second", {"0.1", "null"}, {"0"}, "a number above 0"},
     {"limits.max_replica_lag_secs", {"0", "null"}, {"-1"}, "a number, 0 or more"},
+    {"limits.max_wal_bytes_per_second", {"1e7", "null"}, {"0", "-1", "true"}, "a number above 0"},
+    {"limits.max_waiting_locks", {"0", "5", "null"}, {"-1", "0.5"}, "a whole number, 0 or more"},
     {"database.lease_secs", {"0.02", "60"}, {"0.019", "0", "86401"}, "a number from 0.02 to 86400"},
     {"database.statement_timeout_secs", {"0.01", "30"}, {"0", "-1"}, "a number from 0.01 to 86400"},
     {"database.lock_timeout_secs", {"0.05", "2"}, {"0", "3601"}, "a number from 0.01 to 3600"},
@@ -111,6 +113,33 @@ Test(migration_file_limits, a_budget_in_money_needs_a_price)
 {
     assert_refused("limits", "{\"max_cost\": 10}", "limits.max_cost needs price_per_million_tokens");
     assert_taken("limits", "{\"max_cost\": 10, \"price_per_million_tokens\": 0.02}");
+}
+
+Test(migration_file_limits, active_hours_are_two_times_of_the_day_and_a_zone)
+{
+    static const char *const taken[] = {"null", "\"22:00-06:00\"", "\"00:00-24:00 Europe/Berlin\"",
+                                        "\"09:30-17:45 +02\""};
+    static const char *const refused[] = {
+        "\"\"",
+        "22",
+        "\"22:00\"",
+        "\"22:00-6:00\"",
+        "\"24:00-06:00\"",
+        "\"22:60-06:00\"",
+        "\"always\"",
+        "\"2:00-06:00\"",
+        "\"22:00-06:00 \"",
+        "\"22:00 06:00\"",
+        "\"22:00-06:00UTC\"",
+        "\"-1:00-06:00\"",
+        "\"07:00-07:00\"",
+        "\"22:00-24:01\"",
+        "\"22:00-06:00  UTC\"",
+    };
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+        assert_taken("limits.active_hours", taken[i]);
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        assert_refused("limits.active_hours", refused[i], "limits.active_hours must");
 }
 
 /* --- words --- */
