@@ -78,6 +78,7 @@ int finalize_run(const struct invocation *invocation, struct err *err);
 int failures_run(const struct invocation *invocation, struct err *err);
 int retry_run(const struct invocation *invocation, struct err *err);
 int skip_run(const struct invocation *invocation, struct err *err);
+int serve_run(const struct invocation *invocation, struct err *err);
 int embed_run(const struct invocation *invocation, struct err *err);
 int tokenize_run(const struct invocation *invocation, struct err *err);
 

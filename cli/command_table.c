@@ -1,4 +1,5 @@
 #include "cli/command.h"
+#include "serve/server.h"
 
 #define LAST                                                                                                           \
     {                                                                                                                  \
@@ -75,6 +76,16 @@ static const struct option_spec new_options[] = {
     LAST,
 };
 
+#define TOKEN_FILE_OPTION                                                                                              \
+    {                                                                                                                  \
+        .name = "token-file", .value = "FILE", .line = "the token that callers must send; or REEMBED_SERVE_TOKEN",     \
+        .variables = {"REEMBED_SERVE_TOKEN_FILE"},                                                                     \
+    }
+#define ALLOW_CONTROL_OPTION                                                                                           \
+    {                                                                                                                  \
+        .name = "allow-control", .line = "the page may pause, resume, cut over and roll back; needs a token"           \
+    }
+
 static const struct option_spec run_options[] = {
     {.name = "once", .line = "one pass, until no work is claimable"},
     {.name = "max-runtime", .value = "SECS", .line = "stop after so many seconds"},
@@ -89,6 +100,19 @@ static const struct option_spec run_options[] = {
      .value = "SECS",
      .line = "after SIGTERM, to store what is being embedded (25)",
      .variables = {"REEMBED_SHUTDOWN_GRACE_SECS"}},
+    {.name = "listen", .value = "HOST:PORT", .line = "beside the work: metrics, probes and the page, as serve does"},
+    TOKEN_FILE_OPTION,
+    ALLOW_CONTROL_OPTION,
+    LAST,
+};
+
+static const struct option_spec serve_options[] = {
+    {.name = "listen",
+     .value = "HOST:PORT",
+     .line = "where to listen (" SERVE_DEFAULT_LISTEN "); beyond this machine only with a token",
+     .variables = {"REEMBED_SERVE_LISTEN"}},
+    TOKEN_FILE_OPTION,
+    ALLOW_CONTROL_OPTION,
     LAST,
 };
 
@@ -263,6 +287,17 @@ const struct command commands[] = {
      .min_arguments = 1,
      .max_arguments = 1,
      .run = failures_run},
+
+    {.name = "serve",
+     .group = WATCH,
+     .usage = "",
+     .line = "metrics, probes, status and a page to watch, over HTTP",
+     .about = "/ is the page, /metrics is for Prometheus, /healthz and /readyz are for probes, /api/status is what\n"
+              "status --json prints. The token is in REEMBED_SERVE_TOKEN or in the file of --token-file, never in an\n"
+              "argument. run --listen serves the same beside the work. It goes on until SIGTERM.",
+     .options = serve_options,
+     .stoppable = true,
+     .run = serve_run},
 
     {.name = "pause",
      .group = STEER,

@@ -5,6 +5,7 @@
 #include "cli/statements.h"
 #include "cli/status_text.h"
 #include "coordinator/exit_code.h"
+#include "db/statements.h"
 
 /* A cutover walks over both tables, a drop waits for its lock: neither has a time that could be known. */
 enum { LOCK_TIMEOUT_MS = 5000 };

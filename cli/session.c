@@ -7,6 +7,7 @@
 #include "cli/statements.h"
 #include "db/result.h"
 #include "db/retry.h"
+#include "db/statements.h"
 
 /* Two addresses (localhost is often ::1 and 127.0.0.1) still end within the 10 s that the exit code promises. */
 enum { CONNECT_TIMEOUT_SECS = 4, STATEMENT_TIMEOUT_MS = 60000, LOCK_TIMEOUT_MS = 2000, IDS_MAX = 200 };

@@ -8,6 +8,7 @@
 #include "cli/forecast_text.h"
 #include "cli/progress.h"
 #include "cli/report.h"
+#include "cli/serve_command.h"
 #include "cli/session.h"
 #include "cli/statements.h"
 #include "cli/status_text.h"
@@ -39,6 +40,8 @@ read_run_options(const struct invocation *invocation, struct run_options *option
         rc = option_count(arguments, "max-concurrent", 1, 512, &options->max_concurrent, err);
     if (rc == RC_OK)
         rc = option_number(arguments, "shutdown-grace-secs", 0, 86400, &options->shutdown_grace_secs, err);
+    if (rc == RC_OK && !option_given(arguments, "listen") && option_given(arguments, "allow-control"))
+        rc = err_set(err, RC_INVALID, ERR_USAGE, "--allow-control is for --listen HOST:PORT");
     if (rc == RC_OK && options->once && options->follow)
         rc = err_set(err, RC_INVALID, ERR_USAGE, "--once and --follow exclude each other");
     return rc;
@@ -96,9 +99,19 @@ run_run(const struct invocation *invocation, struct err *err)
     enum rc rc = read_run_options(invocation, &options, err);
     if (rc != RC_OK)
         return exit_code_of(rc, err);
+    struct measurements *measurements = NULL;
+    struct server *server = NULL;
+    if (option_given(arguments, "listen")) {
+        rc = serve_beside(invocation, &measurements, &server, err);
+        if (rc != RC_OK)
+            return exit_code_of(rc, err);
+        options.measurements = measurements;
+    }
     progress_open(progress_choose(invocation->no_progress));
     int code = run_command(&options, id, err);
     progress_close();
+    server_close(server);
+    free(measurements);
     if (code != EXIT_USAGE && code != EXIT_UNREACHABLE)
         print_result(invocation, id, options.file);
     return code;

@@ -31,7 +31,7 @@ function(reembed_embed_sql_files target header versions)
         OUTPUT ${output_h} ${output_c}
         COMMAND ${CMAKE_COMMAND} -D OUTPUT_H=${output_h} -D OUTPUT_C=${output_c} -D INCLUDE=${folder}/${header}
                 -D VERSIONS=${versions} -D "FILES=${joined}" -P ${REEMBED_EMBED_SQL_SCRIPT}
-        DEPENDS ${files} ${REEMBED_EMBED_SQL_SCRIPT}
+        DEPENDS ${files} ${REEMBED_EMBED_SQL_SCRIPT} ${CMAKE_SOURCE_DIR}/cmake/c_string.cmake
         COMMENT "Embedding SQL as ${folder}/${header}"
         VERBATIM)
     target_sources(${target} PRIVATE ${output_c} ${output_h})

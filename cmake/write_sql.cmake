@@ -1,23 +1,16 @@
 # cmake -D OUTPUT_H=.. -D OUTPUT_C=.. -D INCLUDE=.. -D VERSIONS=ON|OFF -D FILES=a.sql|b.sql -P write_sql.cmake
-# Called by the build, see embed_sql.cmake. SQL text is only ever handled as one quoted string: as a list, CMake would
-# eat its semicolons and brackets.
+# Called by the build, see embed_sql.cmake.
 cmake_minimum_required(VERSION 3.22)
+
+include(${CMAKE_CURRENT_LIST_DIR}/c_string.cmake)
 
 # Appends the text of `path`, as the definition of a C string, to the variable `out`.
 function(append_definition out symbol path)
-    file(READ "${path}" text)
+    read_text(text "${path}")
     file(SIZE "${path}" bytes)
-    string(LENGTH "${text}" read)
-    if(NOT read EQUAL bytes)
-        message(FATAL_ERROR "${path} contains a carriage return, which CMake does not read")
-    endif()
-    string(REPLACE "\\" "\\\\" text "${text}")
-    string(REPLACE "\"" "\\\"" text "${text}")
-    string(REPLACE "?" "\\?" text "${text}")
-    string(REPLACE "\t" "\\t" text "${text}")
-    string(REPLACE "\n" "\\n\"\n    \"" text "${text}")
-    string(CONCAT definition "const char ${symbol}[] =\n    \"" "${text}" "\";\n"
-           "_Static_assert(sizeof(${symbol}) == ${bytes} + 1, \"embedded as it is on disk\");\n\n")
+    set(definition "")
+    append_string_definition(definition ${symbol} "${text}")
+    string(APPEND definition "_Static_assert(sizeof(${symbol}) == ${bytes} + 1, \"embedded as it is on disk\");\n\n")
     set(${out} "${${out}}${definition}" PARENT_SCOPE)
 endfunction()
 

@@ -1,0 +1,1 @@
+reembed_unit_test(test_serve_parts test_serve_parts.c LIBS reembed_serve)
