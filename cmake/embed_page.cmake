@@ -1,5 +1,5 @@
 # reembed_embed_page(TARGET HEADER page.html page.css page.js)
-#     adds to TARGET a generated source with `extern const char page_text[];`: the HTML with {{style}} and {{script}}
+#     adds to TARGET a generated source with `extern const char dashboard_html[];`: the HTML with {{style}} and {{script}}
 #     replaced by the other two files.
 
 set(REEMBED_EMBED_PAGE_SCRIPT ${CMAKE_CURRENT_LIST_DIR}/write_page.cmake)

@@ -3,7 +3,7 @@
 #include <sys/random.h>
 
 #include "serve/answer.h"
-#include "serve/page_text.h"
+#include "serve/dashboard_html.h"
 
 static const char place[] = "{{nonce}}";
 
@@ -28,7 +28,7 @@ answer_page(struct MHD_Connection *connection)
 {
     char nonce[33];
     struct strbuf body, policy;
-    const char *from = page_text, *to;
+    const char *from = dashboard_html, *to;
 
     if (!make_nonce(nonce))
         return answer_refuse(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "no random numbers");
