@@ -60,7 +60,7 @@ def test_a_whole_migration_is_shown_truthfully(lab, browser):
     provider = lab.provider()
     lab.documents(scaled(3000))
     lab.database.execute("UPDATE docs SET body = '' WHERE id IN (5, 6)")
-    slow = {"limits": {"max_documents_per_second": 400}, "gates": {"auto_cutover": False, "max_failed": 1},
+    slow = {"limits": {"max_documents_per_second": 100}, "gates": {"auto_cutover": False, "max_failed": 1},
             "backfill": {"rollback_window_secs": 3600, "batch_size": 20},
             "source": {"provider": {"kind": "hashing"}}}
     provider.set(fault={"kind": "nan", "marker": "document 77,"})
