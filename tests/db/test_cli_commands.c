@@ -210,7 +210,8 @@ Test(cli_commands, documents_are_skipped_shown_and_tried_again)
 Test(cli_commands, a_run_from_the_file_to_the_end_is_shown_by_all_that_read)
 {
     const char *text = OK("run", file);
-    has(text, "docs-a-to-b is completed\n50 of 50 documents embedded\nqueries go to b, the target\nnext: ");
+    has(text, "docs-a-to-b is completed\n50 of 50 documents embedded\nqueries go to b, the target\n");
+    has(text, "next: bad results: reembed rollback docs-a-to-b; ");
     text = OK("status");
     has(text, "docs-a-to-b  completed");
     has(text, "100 %  50 of 50 documents");
