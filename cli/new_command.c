@@ -441,9 +441,10 @@ ask_models(struct guide *g, struct err *err)
         if ((rc = ask_provider(g, "source-", a->source_model, false, &a->source_provider, err)) != RC_OK)
             return rc;
     }
-    if (!(a->model = offer_models(g, "model", "the new model", 0, err)) ||
-        (rc = ask_provider(g, "", a->model, true, &a->provider, err)) != RC_OK)
+    if (!(a->model = offer_models(g, "model", "the new model", 0, err)))
         return RC_INVALID;
+    if ((rc = ask_provider(g, "", a->model, true, &a->provider, err)) != RC_OK)
+        return rc;
     const struct model_facts *facts = model_find(a->model);
     int64_t known = facts ? (int64_t)facts->dimensions : a->provider.path ? folder_dimensions(a->provider.path) : 0;
     if (known > 0)

@@ -1,6 +1,7 @@
 /* One exact pass over the target and what the source holds of the same documents: the nearest documents of every query
  * in both spaces, and how many are nearer than what it should have found. Each vector is read once, whatever the number
  * of queries; the database is not asked to sort. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,6 +216,7 @@ read_window(struct compare_work *work, const PGresult *rows, struct window *wind
     for (int side = 0; side < SIDES; side++) {
         const struct compare_side *s = &work->sides[side];
         int column = result_column(rows, names[side]);
+        assert(window->has[side] && window->has[SIDE_TARGET]);
         for (size_t row = 0; row < window->rows; row++) {
             if (!s->present) { /* a collection without a source: its documents are all that there are */
                 window->has[side][row] = window->has[SIDE_TARGET][row];
@@ -241,6 +243,7 @@ open_window(struct compare_work *work, size_t *ret_rows, struct window *window, 
 
     for (int side = 0; side < SIDES; side++)
         bytes += work->sides[side].present ? work->sides[side].dimensions * sizeof(float) : 0;
+    assert(bytes > 0); /* the target is always there */
     rows = WINDOW_BYTES / bytes + 1;
     if (rows > WINDOW_ROWS_MAX)
         rows = WINDOW_ROWS_MAX;

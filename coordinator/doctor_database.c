@@ -14,10 +14,10 @@
 static bool
 is_older_than(const char *version, int major, int minor)
 {
-    int found_major = 0, found_minor = 0;
+    char *end;
+    long found_major = strtol(version, &end, 10), found_minor = *end == '.' ? strtol(end + 1, NULL, 10) : 0;
 
-    return sscanf(version, "%d.%d", &found_major, &found_minor) >= 1 &&
-           (found_major < major || (found_major == major && found_minor < minor));
+    return end != version && (found_major < major || (found_major == major && found_minor < minor));
 }
 
 static void

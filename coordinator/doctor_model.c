@@ -1,4 +1,5 @@
 /* Which model made the vectors: some documents are embedded again and compared. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@ cosine(const float *a, const float *b, size_t dimensions)
 {
     double dot = 0, aa = 0, bb = 0;
 
+    assert(a && b);
     for (size_t i = 0; i < dimensions; i++) {
         dot += (double)a[i] * b[i];
         aa += (double)a[i] * a[i];

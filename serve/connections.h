@@ -17,16 +17,16 @@ struct connections;
 
 /* Starts the thread that watches. `most`: connections at a time. */
 enum rc connections_open(size_t most, int64_t limit_ms, struct connections **ret_connections, struct err *err);
-struct connections *connections_close(struct connections *connections); /* NULL is fine; returns NULL */
+struct connections *connections_close(struct connections *all); /* NULL is fine; returns NULL */
 
 /* A connection begins; the number to name it by, or -1 when there are too many. The file descriptor stays valid until
  * connections_remove. */
-int connections_add(struct connections *connections, int fd);
-void connections_remove(struct connections *connections, int number);
+int connections_add(struct connections *all, int fd);
+void connections_remove(struct connections *all, int number);
 
-void connections_wait(struct connections *connections, int number); /* the client's turn: the time begins */
-void connections_work(struct connections *connections, int number); /* ours */
+void connections_wait(struct connections *all, int number); /* the client's turn: the time begins */
+void connections_work(struct connections *all, int number); /* ours */
 
-size_t connections_count(struct connections *connections);
+size_t connections_count(struct connections *all);
 
 #endif

@@ -1,6 +1,7 @@
 #include "serve/listener.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -67,6 +68,8 @@ static enum rc
 bind_to(const struct addrinfo *to, const char *address, struct listener *ret_listener, struct err *err)
 {
     const int yes = 1;
+
+    assert(to);
     int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
