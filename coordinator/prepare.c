@@ -421,8 +421,12 @@ prepare_migration(struct prepared *p, bool *ret_nothing, struct err *err)
     const atomic_bool *stop = run->options->stop;
     enum rc rc = run_connect(run, &p->db, err);
 
+    if (rc == RC_RETRY) { /* it may pass, but a database that never answered is not waited for */
+        err->class = ERR_UNREACHABLE;
+        return RC_FATAL;
+    }
     if (rc != RC_OK)
-        return rc == RC_RETRY ? RC_FATAL : rc;
+        return rc;
     db_set_stop(p->db, stop); /* nothing is under way that would have to be stored */
     /* The connection may be lost at any step. All of them are taken again then: each finds out what is done already. */
     for (int attempt = 0; rc == RC_OK; attempt++) {
