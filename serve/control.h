@@ -16,7 +16,7 @@ bool control_is_known(const char *operation);
 
 /* `body`: {"migration_id": text, "reason": text or null, "force": bool}, the last two where the operation takes them.
  * Appends {"state": ...}, as the function returned it. RC_INVALID/ERR_USAGE: the body. Others as in db/connection.h. */
-enum rc control_call(const char *database_url, const char *name, const char *body, size_t length,
-                     struct strbuf *out, struct err *err);
+enum rc control_call(const char *database_url, const char *name, const char *body, size_t length, struct strbuf *out,
+                     struct err *err);
 
 #endif
