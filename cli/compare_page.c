@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/compare_report.h"
+#include "cli/page.h"
 #include "cli/session.h"
 
 enum { PAGE_MAX = 4 << 20, BINS_MAX = 64, POINTS_MAX = 16 };
@@ -42,29 +43,6 @@ member(const cJSON *object, const char *key)
 }
 
 static void
-put_text(struct strbuf *page, const char *text)
-{
-    for (; text && *text; text++) {
-        switch (*text) {
-        case '<':
-            strbuf_puts(page, "&lt;");
-            break;
-        case '>':
-            strbuf_puts(page, "&gt;");
-            break;
-        case '&':
-            strbuf_puts(page, "&amp;");
-            break;
-        case '"':
-            strbuf_puts(page, "&quot;");
-            break;
-        default:
-            strbuf_putc(page, *text);
-        }
-    }
-}
-
-static void
 put_estimate(struct strbuf *page, const cJSON *estimate, bool change)
 {
     strbuf_puts(page, "<td>");
@@ -81,9 +59,9 @@ static void
 put_legend(struct strbuf *page, const cJSON *report, bool with_random)
 {
     strbuf_puts(page, "<p class=\"soft\"><span class=\"key source\"></span>");
-    put_text(page, json_text(member(report, "source"), "model"));
+    page_text(page, json_text(member(report, "source"), "model"));
     strbuf_puts(page, "<span class=\"key target\"></span>");
-    put_text(page, json_text(member(report, "target"), "model"));
+    page_text(page, json_text(member(report, "target"), "model"));
     if (with_random)
         strbuf_puts(page, "<span class=\"key random\"></span>random documents");
     strbuf_puts(page, "</p>\n");
@@ -98,21 +76,21 @@ put_head(struct strbuf *page, const cJSON *report)
 
     strbuf_puts(page, head);
     strbuf_puts(page, "<h1>");
-    put_text(page, json_text(report, "migration_id"));
+    page_text(page, json_text(report, "migration_id"));
     strbuf_puts(page, "</h1>\n<p class=\"soft\">");
-    put_text(page, json_text(member(report, "source"), "model"));
+    page_text(page, json_text(member(report, "source"), "model"));
     strbuf_puts(page, " → ");
-    put_text(page, json_text(member(report, "target"), "model"));
+    page_text(page, json_text(member(report, "target"), "model"));
     strbuf_printf(page, ": %.0f queries (", json_number(report, "queries", 0));
-    put_text(page, json_text(report, "queries_from"));
+    page_text(page, json_text(report, "queries_from"));
     strbuf_printf(page, ") over the %.0f documents that both spaces hold; coverage %.1f %%</p>\n",
                   json_number(report, "documents", 0), 100 * json_number(report, "coverage", 0));
     strbuf_puts(page, "<div class=\"verdict ");
-    put_text(page, verdict);
+    page_text(page, verdict);
     strbuf_puts(page, "\"><strong>");
-    put_text(page, verdict);
+    page_text(page, verdict);
     strbuf_puts(page, "</strong><br>");
-    put_text(page, json_text(report, "reason"));
+    page_text(page, json_text(report, "reason"));
     strbuf_puts(page, "</div>\n");
 }
 
@@ -228,7 +206,7 @@ put_index(struct strbuf *page, const cJSON *report)
     strbuf_puts(page,
                 "<h2>The target's index</h2>\n<p class=\"soft\">Share of the exact nearest that it finds, against "
                 "the median time of a search in ms, by ");
-    put_text(page, json_text(index, "setting"));
+    page_text(page, json_text(index, "setting"));
     strbuf_printf(page, " (now %.0f).</p>\n", json_number(index, "value", NAN));
     cJSON_ArrayForEach (one, sweep) {
         if (count == POINTS_MAX)
