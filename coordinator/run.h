@@ -139,8 +139,10 @@ void run_note_keep(struct run *run, const char *note);
 /* Usage of a task that came back, stored or not: it was paid. */
 void run_count_usage(struct run *run, const struct embed_usage *usage);
 
-/* Opens a connection with the run's timeouts and the abandon flag. A database that is away is waited for once the
- * process has been connected to it, until the run stops. */
+/* Opens a connection with the run's timeouts and the abandon flag. */
+enum rc run_connect_once(struct run *run, struct db **ret_db, struct err *err);
+
+/* The same, but a database that is away is waited for once the process has been connected to it, until the run stops. */
 enum rc run_connect(struct run *run, struct db **ret_db, struct err *err);
 
 /* What a thread does after RC_RETRY: reconnects when the connection is lost, else waits a little. RC_OK: try again.

@@ -131,7 +131,7 @@ run_count_usage(struct run *run, const struct embed_usage *usage)
 }
 
 enum rc
-run_connect(struct run *run, struct db **ret_db, struct err *err)
+run_connect_once(struct run *run, struct db **ret_db, struct err *err)
 {
     struct db_options options = {
         .url = run->options->common.database_url,
@@ -139,10 +139,16 @@ run_connect(struct run *run, struct db **ret_db, struct err *err)
         .lock_timeout_ms = (int)(run->file->database.lock_timeout_secs * 1000),
         .stop = &run->abandon,
     };
+    return db_open(&options, ret_db, err);
+}
+
+enum rc
+run_connect(struct run *run, struct db **ret_db, struct err *err)
+{
     struct retry retry = retry_start(&DB_RECONNECT_POLICY);
     enum rc rc, waited;
 
-    while ((rc = db_open(&options, ret_db, err)) == RC_RETRY && atomic_load(&run->connected) && !run_stopping(run)) {
+    while ((rc = run_connect_once(run, ret_db, err)) == RC_RETRY && atomic_load(&run->connected) && !run_stopping(run)) {
         if ((waited = retry_wait(&retry, run->options->stop)) != RC_OK)
             return waited; /* `err` says why the last attempt failed */
     }

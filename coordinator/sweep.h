@@ -30,8 +30,10 @@ struct sweep_counts {
 typedef enum rc (*sweep_exec)(void *context, struct db *db, const char *sql, const struct params *params,
                               PGresult **ret_result, struct err *err);
 
-/* `note` false: only measures; nothing is written. `going` (may be NULL) is asked between windows; false: RC_CLOSED. */
-enum rc sweep(struct db *db, const struct migration *migration, bool note, sweep_exec exec,
+/* `note` false: only measures; nothing is written. `going` (may be NULL) is asked between windows; false: RC_CLOSED.
+ * `second` (may be NULL): an idle connection to the same server, that takes every other window; most of the time goes
+ * into hashing documents. It is idle again afterwards, or lost. */
+enum rc sweep(struct db *db, struct db *second, const struct migration *migration, bool note, sweep_exec exec,
               bool (*going)(void *context), void *context, struct sweep_counts *ret_counts, struct err *err);
 
 #endif

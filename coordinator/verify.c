@@ -162,7 +162,7 @@ verify_command(const struct verify_options *options, struct cJSON **ret_report, 
         (rc = migration_load(v.db, options->migration_id, &v.migration, err)) == RC_OK &&
         (rc = read_stand(&v, err)) == RC_OK &&
         (rc = verify_sample_open(&v.sample, options, v.migration, v.db, err)) == RC_OK &&
-        (rc = sweep(v.db, v.migration, v.repairs, command_exec, NULL, NULL, &v.counts, err)) == RC_OK &&
+        (rc = sweep(v.db, NULL, v.migration, v.repairs, command_exec, NULL, NULL, &v.counts, err)) == RC_OK &&
         (rc = walk_vectors(&v, err)) == RC_OK) {
         v.sample.mark = v.repairs;
         sample_rc = verify_sample_take(&v.sample, options->sample, &failed);

@@ -531,6 +531,20 @@ write_batches(struct writer *w, struct err *err)
     return rc;
 }
 
+/* A statement needs the room of its vectors several times over. */
+static enum rc
+enlarge_heap(struct writer *w, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    size_t bytes = 4 * JOIN * w->run->migration->target.dimensions * sizeof(float);
+    enum rc rc;
+
+    params_add_int4(&params, (int32_t)(bytes < 16 << 20 ? bytes : 16 << 20));
+    rc = run_exec(w->run, w->db, sql_enlarge_heap, &params, NULL, err);
+    params_clear(&params);
+    return rc;
+}
+
 void *
 writer_thread(void *argument)
 {
@@ -541,7 +555,7 @@ writer_thread(void *argument)
     void *item;
     enum rc rc = run_connect(run, &w.db, &err);
 
-    if (rc == RC_OK)
+    if (rc == RC_OK && (rc = enlarge_heap(&w, &err)) == RC_OK)
         rc = write_batches(&w, &err);
     if (rc != RC_OK && rc != RC_CLOSED)
         run_stop(run, err_is_disk_full(&err) ? STOP_PAUSED : STOP_FAILED, rc, &err);
