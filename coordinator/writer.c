@@ -16,8 +16,10 @@
 #include "db/result.h"
 #include "db/statements.h"
 
-#define JOIN  500 /* documents a statement at least, when that many are finished; measured in bench/pipeline */
-#define DEPTH 2   /* statements in flight: one is prepared while the other is executed */
+#define JOIN_BYTES (2 << 20) /* of vectors a statement, when that many are finished; measured in bench/pipeline */
+#define JOIN_LEAST 250       /* documents a statement, whatever their bytes */
+#define JOIN_MOST  1000
+#define DEPTH      2 /* statements in flight: one is prepared while the other is executed */
 
 /* Consecutive batches of one chunk that go into one statement. */
 struct group {
@@ -43,6 +45,7 @@ struct writer {
     struct group groups[DEPTH]; /* in flight, a ring */
     size_t first;
     size_t in_flight;
+    size_t join; /* documents a statement at least, when that many are finished */
 };
 
 /* --- batches on their way in --- */
@@ -154,7 +157,7 @@ batch_is_whole(const struct batch *batch)
 
 /* Documents of the chunk that could be written now. */
 static size_t
-ready_count(const struct chunk *chunk, bool final)
+ready_count(const struct writer *w, const struct chunk *chunk, bool final)
 {
     size_t count = 0;
     uint64_t sequence = chunk->write_sequence;
@@ -164,7 +167,7 @@ ready_count(const struct chunk *chunk, bool final)
             break;
         count += b->count + (b->count == 0); /* an empty last batch is worth a statement */
         sequence = b->sequence + 1;
-        if (count >= JOIN)
+        if (count >= w->join)
             break;
     }
     return count;
@@ -173,7 +176,7 @@ ready_count(const struct chunk *chunk, bool final)
 /* Moves what can go into one statement from the chunk's waiting list into the group, and the chunk's cursor to where it
  * will be: the next group of this chunk may be sent before the answer to this one is there. False: out of memory. */
 static bool
-fill_group(struct group *group, struct chunk *chunk)
+fill_group(const struct writer *w, struct group *group, struct chunk *chunk)
 {
     *group = (struct group){.chunk = chunk, .whole = true, .params = group->params};
     group->end = &group->batches;
@@ -184,7 +187,7 @@ fill_group(struct group *group, struct chunk *chunk)
             return false;
     }
     group->after = group->before;
-    while (chunk->waiting && group->count < JOIN) {
+    while (chunk->waiting && group->count < w->join) {
         struct batch *batch = chunk->waiting;
         bool whole = batch->sequence == chunk->write_sequence && batch_is_whole(batch);
         if (group->batches && whole != group->whole)
@@ -421,7 +424,7 @@ choose_chunk(struct writer *w, bool final, size_t least)
 
     for (size_t i = 0; i < w->chunk_count; i++) {
         struct chunk *chunk = w->chunks[i];
-        size_t count = ready_count(chunk, final);
+        size_t count = ready_count(w, chunk, final);
         if (count > most) {
             most = count;
             best = chunk;
@@ -449,7 +452,7 @@ send_group(struct writer *w, struct chunk *chunk, struct err *err)
     bool written = false;
     enum rc rc = RC_OK;
 
-    if (!fill_group(group, chunk)) {
+    if (!fill_group(w, group, chunk)) {
         lose_chunk(w, chunk, "out of memory");
         group_done(w, group, false);
         return err_memory(err);
@@ -519,7 +522,7 @@ write_batches(struct writer *w, struct err *err)
             take_in(w, item);
         closed = popped == RC_CLOSED;
         drop_lost_chunks(w);
-        if (w->in_flight < depth && (chunk = choose_chunk(w, closed, w->in_flight == 0 ? 1 : JOIN / 2)))
+        if (w->in_flight < depth && (chunk = choose_chunk(w, closed, w->in_flight == 0 ? 1 : w->join / 2)))
             rc = send_group(w, chunk, err);
         else if (w->in_flight > 0)
             rc = receive_group(w, err);
@@ -531,12 +534,19 @@ write_batches(struct writer *w, struct err *err)
     return rc;
 }
 
+static size_t
+joined(const struct migration *m)
+{
+    size_t join = JOIN_BYTES / (m->target.dimensions * sizeof(float));
+    return join < JOIN_LEAST ? JOIN_LEAST : join > JOIN_MOST ? JOIN_MOST : join;
+}
+
 /* A statement needs the room of its vectors several times over. */
 static enum rc
 enlarge_heap(struct writer *w, struct err *err)
 {
     struct params params = PARAMS_INIT;
-    size_t bytes = 4 * JOIN * w->run->migration->target.dimensions * sizeof(float);
+    size_t bytes = 4 * w->join * w->run->migration->target.dimensions * sizeof(float);
     enum rc rc;
 
     params_add_int4(&params, (int32_t)(bytes < 16 << 20 ? bytes : 16 << 20));
@@ -550,7 +560,7 @@ writer_thread(void *argument)
 {
     const struct writer_argument *with = argument;
     struct run *run = with->run;
-    struct writer w = {.run = run, .finished = run->finished[with->index]};
+    struct writer w = {.run = run, .finished = run->finished[with->index], .join = joined(run->migration)};
     struct err err = ERR_INIT;
     void *item;
     enum rc rc = run_connect(run, &w.db, &err);
