@@ -148,7 +148,8 @@ run_connect(struct run *run, struct db **ret_db, struct err *err)
     struct retry retry = retry_start(&DB_RECONNECT_POLICY);
     enum rc rc, waited;
 
-    while ((rc = run_connect_once(run, ret_db, err)) == RC_RETRY && atomic_load(&run->connected) && !run_stopping(run)) {
+    while ((rc = run_connect_once(run, ret_db, err)) == RC_RETRY && atomic_load(&run->connected) &&
+           !run_stopping(run)) {
         if ((waited = retry_wait(&retry, run->options->stop)) != RC_OK)
             return waited; /* `err` says why the last attempt failed */
     }

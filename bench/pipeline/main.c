@@ -325,8 +325,7 @@ main(int argc, char **argv)
     struct db *db = NULL;
     struct vector_types types;
     struct err err = ERR_INIT;
-    struct figure unnest = {.peak_kb = 0}, copy = {.peak_kb = 0}, ours = {.peak_kb = 0},
-                  empty = {.peak_kb = 0};
+    struct figure unnest = {.peak_kb = 0}, copy = {.peak_kb = 0}, ours = {.peak_kb = 0}, empty = {.peak_kb = 0};
 
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--database-url") == 0)
