@@ -11,10 +11,13 @@ reembed_unit_test(test_onnx
     fixture.c
     LIBS reembed_embed m)
 
-reembed_unit_test(test_worker_embed
-    test_worker_embed.c
-    scripted_provider.c
-    LIBS reembed_worker)
+foreach(subject IN ITEMS embed failures)
+    reembed_unit_test(test_worker_${subject}
+        test_worker_${subject}.c
+        embed_batch.c
+        scripted_provider.c
+        LIBS reembed_worker)
+endforeach()
 
 reembed_plain_test(race_onnx_runner
     race_onnx_runner.c
