@@ -60,7 +60,8 @@ struct compare_environment {
     void *context;
     bool (*going)(void *context); /* asked now and then; false: RC_CLOSED. May be NULL */
     const atomic_bool *cancel;    /* aborts requests to a provider; may be NULL */
-    struct embed_usage *usage;    /* added to */
+    struct embed_usage *usage;    /* added to, but by requests that target_policy counts */
+    const struct embed_policy *target_policy; /* of requests to the target's provider, and counts them; may be NULL */
 };
 
 /* --- what is measured --- */

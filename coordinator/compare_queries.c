@@ -306,8 +306,11 @@ enum rc
 compare_embed(struct compare_work *work, struct embedder *embedder, const struct db_text *texts, size_t count,
               bool query, size_t dimensions, float *vectors, size_t *ret_failed, struct err *err)
 {
-    const struct embed_policy policy = {
+    const struct embed_policy plain = {
         .canary = provider_canary, .canary_length = strlen(provider_canary), .cancel = work->env->cancel};
+    bool counted = work->env->target_policy && embedder != work->env->embedders[SIDE_SOURCE];
+    const struct embed_policy *policy = counted ? work->env->target_policy : &plain;
+    struct embed_usage ignored = {0};
     struct document documents[EMBED_BATCH];
     struct document_result results[EMBED_BATCH];
     struct embed_session *session = NULL;
@@ -325,8 +328,8 @@ compare_embed(struct compare_work *work, struct embedder *embedder, const struct
             documents[i] =
                 (struct document){.bytes = texts[from + i].bytes, .length = texts[from + i].length, .query = query};
         memset(results, 0, sizeof results);
-        rc = embed_documents(session, &policy, documents, batch, dimensions, vectors + from * dimensions, results,
-                             work->env->usage, batch_arena, err);
+        rc = embed_documents(session, policy, documents, batch, dimensions, vectors + from * dimensions, results,
+                             counted ? &ignored : work->env->usage, batch_arena, err);
         for (size_t i = 0; rc == RC_OK && i < batch; i++) {
             if (results[i].status != DOCUMENT_EMBEDDED) {
                 memset(vectors + (from + i) * dimensions, 0, dimensions * sizeof *vectors);

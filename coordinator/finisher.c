@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "coordinator/compare.h"
 #include "coordinator/index_build.h"
+#include "coordinator/permit.h"
+#include "coordinator/prepare.h"
 #include "coordinator/run.h"
 #include "coordinator/sweep.h"
 #include "db/result.h"
@@ -357,6 +359,8 @@ compare_where_wanted(struct finisher *f, struct err *err)
     struct embed_usage usage = {0};
     bool wanted = false;
     const struct compare_settings settings = {.seed = 1};
+    struct permit_waiter waiter = {.run = run, .db = f->db, .stop = &run->stopping, .err = ERR_INIT};
+    struct embed_policy policy = run_policy(run);
     const struct compare_environment environment = {
         .db = f->db,
         .migration = run->migration,
@@ -368,14 +372,21 @@ compare_where_wanted(struct finisher *f, struct err *err)
         .going = still_mine,
         .cancel = &run->stopping,
         .usage = &usage,
+        .target_policy = run->file->target.provider.kind == PROVIDER_OPENAI ? &policy : NULL,
     };
     enum rc rc = comparison_wanted(f, &wanted, err);
 
     if (rc != RC_OK || !wanted)
         return rc;
+    policy.cancel = &run->stopping;
+    permit_policy(&waiter, &policy);
     run_note(run, "comparing the models");
     rc = compare_models(&environment, &settings, &comparison, err);
     run_count_usage(run, &usage);
+    if (rc == RC_CLOSED && waiter.rc != RC_OK) { /* not stopped: no permit could be asked for */
+        *err = waiter.err;
+        rc = waiter.rc;
+    }
     if (rc == RC_OK)
         log_event(comparison->verdict == VERDICT_GO ? LOG_INFO : LOG_WARNING, "the models were compared",
                   LF_STR("verdict", verdict_name(comparison->verdict)), LF_STR("reason", comparison->reason));

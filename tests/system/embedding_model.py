@@ -4,6 +4,7 @@ import functools
 import http.server
 import json
 import threading
+import time
 
 import numpy
 
@@ -27,6 +28,7 @@ def vector(model, text):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append((time.monotonic(), body["model"]))
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
         data = [{"object": "embedding", "index": number, "embedding": vector(body["model"], text).tolist()}
                 for number, text in enumerate(texts)]
@@ -45,11 +47,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class ModelServer:
     def __init__(self):
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.asked = []
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
 
     def provider(self):
         return {"kind": "openai", "url": f"http://127.0.0.1:{self.server.server_port}/v1", "send_dimensions": False}
+
+    def asked(self, model):
+        """When, in seconds, it was asked for vectors of the model."""
+        return [at for at, name in self.server.asked if name == model]
 
     def close(self):
         self.server.shutdown()

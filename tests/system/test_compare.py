@@ -146,6 +146,15 @@ def test_the_run_compares_by_itself_where_a_gate_asks_for_it(lab):
     assert lab.state() == "completed"
 
 
+def test_the_runs_own_comparison_keeps_the_limits_of_the_provider(lab):
+    collection = Collection(lab, FAIR, GOOD)
+    file = collection.file(gates={"auto_cutover": True, "min_recall_change": 0}, limits={"requests_per_minute": 240})
+    lab.run(file)
+    asked = collection.server.asked(GOOD)
+    assert compared(lab) == 1 and len(asked) > DOCUMENTS / 50 + 2, "the comparison asks it too"
+    assert len(asked) <= (asked[-1] - asked[0]) * 240 / 60 + 2
+
+
 def test_a_worse_model_does_not_flip_by_itself(lab):
     collection = Collection(lab, GOOD, POOR)
     file = collection.file(gates={"auto_cutover": True, "min_recall_change": -0.01})
