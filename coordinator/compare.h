@@ -58,9 +58,9 @@ struct compare_environment {
     const struct common_options *common;           /* for that */
     sweep_exec exec;                               /* runs a statement with the caller's retries */
     void *context;
-    bool (*going)(void *context); /* asked now and then; false: RC_CLOSED. May be NULL */
-    const atomic_bool *cancel;    /* aborts requests to a provider; may be NULL */
-    struct embed_usage *usage;    /* added to, but by requests that target_policy counts */
+    bool (*going)(void *context);             /* asked now and then; false: RC_CLOSED. May be NULL */
+    const atomic_bool *cancel;                /* aborts requests to a provider; may be NULL */
+    struct embed_usage *usage;                /* added to, but by requests that target_policy counts */
     const struct embed_policy *target_policy; /* of requests to the target's provider, and counts them; may be NULL */
 };
 

@@ -55,6 +55,14 @@ exec(struct finisher *f, const char *sql, const struct params *params, PGresult 
     return run_exec(f->run, f->db, sql, params, ret_result, err);
 }
 
+/* What goes on now, where nothing is amiss. */
+static void
+tell(struct run *run, const char *note)
+{
+    run_note_keep(run, note);
+    log_event(LOG_INFO, note);
+}
+
 static enum rc
 claim_finish(struct finisher *f, bool *ret_mine, struct err *err)
 {
@@ -278,13 +286,13 @@ prewarm(struct finisher *f, struct err *err)
     PGresult *result = NULL;
     enum rc rc;
 
-    if (f->prewarmed)
+    if (f->prewarmed || strcmp(f->run->migration->index_method, "none") == 0)
         return RC_OK;
     params_add_text(&params, f->run->migration->id);
     rc = exec(f, sql_gates_blocking, &params, &result, err);
     if (rc == RC_OK && result_is_null(result, 0, "text")) {
         f->prewarmed = true;
-        run_note(f->run, "bringing the new index into memory");
+        tell(f->run, "bringing the new index into memory");
         if (db_exec(f->db, "SELECT reembed.prewarm($1)", &params, NULL, &ignored) != RC_OK && db_alive(f->db))
             log_event(LOG_WARNING, "the new index could not be brought into memory", LF_STR("error", ignored.message));
     }
@@ -380,7 +388,7 @@ compare_where_wanted(struct finisher *f, struct err *err)
         return rc;
     policy.cancel = &run->stopping;
     permit_policy(&waiter, &policy);
-    run_note(run, "comparing the models");
+    tell(run, "comparing the models");
     rc = compare_models(&environment, &settings, &comparison, err);
     run_count_usage(run, &usage);
     if (rc == RC_CLOSED && waiter.rc != RC_OK) { /* not stopped: no permit could be asked for */
