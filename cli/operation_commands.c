@@ -1,6 +1,8 @@
 /* pause, resume, cancel, cutover, rollback, finalize: one SQL function each, then how things stand. */
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "cli/session.h"
 #include "cli/statements.h"
 #include "cli/status_text.h"
@@ -8,7 +10,7 @@
 #include "db/statements.h"
 
 /* A cutover walks over both tables, a drop waits for its lock: neither has a time that could be known. */
-enum { LOCK_TIMEOUT_MS = 5000 };
+enum { LOCK_TIMEOUT_MS = 5000, PATIENCE_MS = 30000 };
 
 static enum rc
 read_status(struct db *db, const char *id, cJSON **ret_status, cJSON **ret_more, struct err *err)
@@ -38,6 +40,22 @@ print_outcome(const struct invocation *invocation, struct db *db, const char *id
     return rc;
 }
 
+/* An operation that got no lock has done nothing: it is tried again for a while. */
+static enum rc
+call_patiently(const struct invocation *invocation, struct db *db, const char *sql, const struct params *params,
+               cJSON **ret_answer, struct err *err)
+{
+    int64_t until = clock_now_ms() + PATIENCE_MS;
+    enum rc rc;
+
+    while ((rc = session_json(db, sql, params, ret_answer, err)) == RC_RETRY && strcmp(err->sqlstate, "55P03") == 0 &&
+           db_alive(db) && clock_now_ms() < until && !(invocation->stop != NULL && atomic_load(invocation->stop))) {
+        struct timespec pause = {.tv_nsec = 200000000};
+        nanosleep(&pause, NULL);
+    }
+    return rc;
+}
+
 /* Calls the function, prints what it left behind. Takes over what `params` holds. */
 static int
 operate(const struct invocation *invocation, const char *sql, struct params *params, struct err *err)
@@ -49,7 +67,7 @@ operate(const struct invocation *invocation, const char *sql, struct params *par
     if (rc == RC_OK)
         rc = db_set_timeouts(db, DB_NO_TIMEOUT, LOCK_TIMEOUT_MS, err);
     if (rc == RC_OK)
-        rc = session_json(db, sql, params, &answer, err);
+        rc = call_patiently(invocation, db, sql, params, &answer, err);
     if (rc == RC_OK)
         rc = print_outcome(invocation, db, invocation->arguments->texts[0], err);
     cJSON_Delete(answer);
@@ -140,7 +158,7 @@ cutover_run(const struct invocation *invocation, struct err *err)
     if (rc == RC_OK)
         prewarm(db, id);
     if (rc == RC_OK)
-        rc = session_json(db, sql_call_cutover, &params, &answer, err);
+        rc = call_patiently(invocation, db, sql_call_cutover, &params, &answer, err);
     if (rc == RC_OK)
         rc = print_gates(invocation, db, id, err);
     else if (db != NULL && exit_code_of(rc, err) == EXIT_GATE)
@@ -157,38 +175,25 @@ cutover_run(const struct invocation *invocation, struct err *err)
 
 /* --- finalize --- */
 
-/* What will be dropped, in words; "" for nothing. */
-static void
-describe_drop(const cJSON *status, bool drop_source, struct strbuf *text)
-{
-    const char *state = json_text(status, "state");
-    const char *source = json_text(status, "source_model");
-
-    if (state != NULL && strcmp(state, "rolled_back") == 0)
-        strbuf_printf(text, "This drops the vectors of %s.", json_text(status, "target_model"));
-    else if (drop_source && source != NULL)
-        strbuf_printf(text, "This drops the old vectors of %s; going back would mean to embed everything again.",
-                      source);
-}
-
+/* Asks before anything is dropped, by its name. *ret_drops: what will be, NULL: nothing. */
 static enum rc
-confirm_drop(const struct invocation *invocation, struct db *db, const char *id, struct err *err)
+confirm_drop(const struct invocation *invocation, struct db *db, const char *id, cJSON **ret_drops, struct err *err)
 {
-    cJSON *status = NULL;
+    struct params params = PARAMS_INIT;
     struct strbuf question;
 
-    enum rc rc = session_status(db, id, NULL, &status, err);
-    if (rc != RC_OK)
+    params_add_text(&params, id);
+    params_add_bool(&params, option_given(invocation->arguments, "drop-source"));
+    enum rc rc = session_json(db, sql_call_finalize_drops, &params, ret_drops, err);
+    params_clear(&params);
+    if (rc != RC_OK || cJSON_GetStringValue(*ret_drops) == NULL)
         return rc;
     strbuf_init(&question, 4096);
-    describe_drop(status, option_given(invocation->arguments, "drop-source"), &question);
-    if (question.length > 0) {
-        strbuf_puts(&question, " Go on?");
-        if (!ask(&invocation->common, strbuf_text(&question)))
-            rc = err_set(err, RC_REFUSED, ERR_USAGE, "nothing was done");
-    }
+    strbuf_printf(&question, "This drops %s; to have these vectors again would mean to embed everything again. Go on?",
+                  cJSON_GetStringValue(*ret_drops));
+    if (!ask(&invocation->common, strbuf_text(&question)))
+        rc = err_set(err, RC_REFUSED, ERR_USAGE, "nothing was done");
     strbuf_free(&question);
-    cJSON_Delete(status);
     return rc;
 }
 
@@ -197,6 +202,7 @@ finalize_run(const struct invocation *invocation, struct err *err)
 {
     struct db *db = NULL;
     cJSON *answer = NULL;
+    cJSON *drops = NULL;
     struct params params = PARAMS_INIT;
     const struct arguments *arguments = invocation->arguments;
     const char *id = arguments->texts[0];
@@ -207,13 +213,16 @@ finalize_run(const struct invocation *invocation, struct err *err)
     params_add_bool(&params, option_given(arguments, "detach"));
     enum rc rc = session_open(invocation, &db, err);
     if (rc == RC_OK)
-        rc = confirm_drop(invocation, db, id, err);
+        rc = confirm_drop(invocation, db, id, &drops, err);
     if (rc == RC_OK)
         rc = db_set_timeouts(db, DB_NO_TIMEOUT, LOCK_TIMEOUT_MS, err);
     if (rc == RC_OK)
-        rc = session_json(db, sql_call_finalize, &params, &answer, err);
+        rc = call_patiently(invocation, db, sql_call_finalize, &params, &answer, err);
+    if (rc == RC_OK && cJSON_GetStringValue(drops) != NULL)
+        output_print(&invocation->out, "dropped %s\n", cJSON_GetStringValue(drops));
     if (rc == RC_OK)
         rc = print_outcome(invocation, db, id, err);
+    cJSON_Delete(drops);
     cJSON_Delete(answer);
     params_clear(&params);
     db_close(db);

@@ -178,6 +178,8 @@ plan_print(const struct output *out, const cJSON *report, const char *file, stru
         print_figure(out, estimate, "index_bytes", "index", format_bytes);
         print_index_build(out, estimate);
         print_figure(out, estimate, "wal_bytes", "WAL", format_bytes);
+        print_figure(out, estimate, "wal_side_bytes", "  side table", format_bytes);
+        print_figure(out, estimate, "wal_column_bytes", "  column", format_bytes);
     }
     if (cJSON_IsObject(probe)) {
         print_title(out, "probe");

@@ -287,6 +287,25 @@ print_side(const struct output *out, const cJSON *status)
         output_print(out, "%s", is_flipped(status) ? ", the target" : ", the source");
 }
 
+/* A target that is placed in the documents table, until queries go to it. */
+static void
+print_placed(const struct output *out, const cJSON *status, const cJSON *more)
+{
+    char text[FORMAT_SIZE];
+    const cJSON *placed = cJSON_GetObjectItemCaseSensitive(more, "placed");
+
+    if (!cJSON_IsObject(placed) || is_flipped(status))
+        return;
+    print_label(out, "column");
+    if (json_true(placed, "checked"))
+        output_print(out, "%s is filled and takes over the name when queries go over\n", json_text(placed, "name"));
+    else if (json_true(placed, "copy_done"))
+        output_print(out, "%s is filled, its index is still to be built\n", json_text(placed, "name"));
+    else
+        output_print(out, "%s vectors are copied into %s; it begins when all documents are embedded\n",
+                     format_count(count_of(placed, "copied"), text), json_text(placed, "name"));
+}
+
 static void
 print_routing(const struct output *out, const cJSON *status, const cJSON *more)
 {
@@ -313,7 +332,13 @@ print_routing(const struct output *out, const cJSON *status, const cJSON *more)
 
     if (cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(status, "source_kept"))) {
         print_label(out, "");
-        output_print(out, "the source has no provider: the application keeps it current itself\n");
+        output_print(out, "the source has no provider: the application keeps it current itself");
+        if (json_number(status, "source_missing", -1) >= 0)
+            output_print(out, "; %s documents have no vector there",
+                         format_count(count_of(status, "source_missing"), text));
+        if (json_number(more, "source_lost", 0) > 0)
+            output_print(out, ", a rollback would lose %s of them", format_count(count_of(more, "source_lost"), text));
+        output_print(out, "\n");
     }
     if (is_state(status, "completed") && window_left > 0) {
         print_label(out, "window");
@@ -432,6 +457,7 @@ status_print(const struct output *out, const cJSON *status, const cJSON *more, s
     print_counts(out, status);
     print_spent(out, status);
     rc = print_forecast(out, more, err);
+    print_placed(out, status, more);
     print_routing(out, status, more);
     if (rc == RC_OK && gates_matter(status)) {
         print_heading(out, "gates");

@@ -24,6 +24,7 @@
 struct drainer {
     struct run *run;
     const struct space *space;
+    struct migration *own; /* where names changed since the run began; `space` is of it then */
     size_t embedder;
     struct db *db;
     bool leased;
@@ -33,6 +34,7 @@ struct drainer {
     int64_t purged_ms;
     int64_t floor;
     int passes;
+    int renamed;       /* run_names_changed */
     bool skipped_some; /* the last pass left changes for later */
 
     /* tasks of the pass that are under way */
@@ -67,6 +69,29 @@ add_lease(struct params *params, const struct drainer *d)
 
 /* --- the lease --- */
 
+/* A plain space is written by the name of its column, which a cutover or rollback may give to another: it takes the lease
+ * away then. So the names that are read after the lease was got are good for as long as it holds. */
+static enum rc
+read_names(struct drainer *d, struct err *err)
+{
+    struct migration *now = NULL;
+    const struct space *space;
+    enum rc rc = migration_load(d->db, d->run->migration->id, &now, err);
+
+    if (rc != RC_OK)
+        return rc;
+    space = d->embedder == EMBEDDER_TARGET ? &now->target : &now->source;
+    if (space->id != d->space->id) { /* it is gone: nobody can claim it again */
+        migration_free(now);
+        d->leased = false;
+        return RC_OK;
+    }
+    migration_free(d->own);
+    d->own = now;
+    d->space = space;
+    return RC_OK;
+}
+
 static enum rc
 claim(struct drainer *d, struct err *err)
 {
@@ -88,6 +113,8 @@ claim(struct drainer *d, struct err *err)
         d->floor = 0;
     }
     PQclear(result);
+    if (d->leased && !d->space->side && (rc = read_names(d, err)) != RC_OK)
+        return rc;
     return d->leased ? fail_point("drainer.claimed", err) : RC_OK;
 }
 
@@ -340,6 +367,10 @@ write_changed(struct drainer *d, const struct pass *pass, const struct write_set
     rc = run_exec_on(d->run, d->db, &pass->server, d->space->write, &params, &result, err);
     histogram_add(&d->run->measurements->write, clock_now_us() - began_us);
     params_clear(&params);
+    if (!d->space->side && run_names_changed(rc, err, &d->renamed)) {
+        d->leased = false;
+        return RC_OK;
+    }
     if (rc == RC_OK && result_int64(result, 0, "fenced") == 0)
         d->leased = false;
     if (rc == RC_OK && result_int64(result, 0, "settled") < (int64_t)set->count)
@@ -513,6 +544,7 @@ drainer_thread(void *argument)
     if (d.db)
         release(&d);
     db_close(d.db);
+    migration_free(d.own);
     pthread_cond_destroy(&d.returned);
     pthread_mutex_destroy(&d.mutex);
     atomic_fetch_sub(&d.run->threads_busy, 1);

@@ -2,6 +2,9 @@
  *
  *   coverage near the threshold -> index -> comparison, where a gate asks for it -> gates -> flip -> the rest of the backfill -> exact sweep -> completed
  *
+ * A target that is placed in the documents table takes other steps to the flip: the rest of the backfill, exact sweep,
+ * column (coordinator/column.h), gates, flip.
+ *
  * The index is built while the backfill goes on, unless what is left of the backfill would take less time than the
  * build: inserting into an HNSW index costs five times what building it afterwards does. */
 #include <stdlib.h>
@@ -10,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "coordinator/column.h"
 #include "coordinator/compare.h"
 #include "coordinator/index_build.h"
 #include "coordinator/permit.h"
@@ -309,9 +313,12 @@ try_cutover(struct finisher *f, bool *ret_flipped, struct err *err)
     enum rc rc;
 
     params_add_text(&params, f->run->migration->id);
+    /* it asks for its locks again and again for a while; whoever stops the run is heard in between */
     if ((rc = fail_point("finisher.flipping", err)) == RC_OK)
-        rc = exec(f, "SELECT reembed.try_cutover($1) AS flipped", &params, &result, err);
+        rc = db_exec(f->db, "SELECT reembed.try_cutover($1) AS flipped", &params, &result, err);
     params_clear(&params);
+    if (rc == RC_RETRY && strcmp(err->sqlstate, "55P03") == 0)
+        run_note(f->run, "queries are to go over, and it waits for a lock: %s", err->message);
     if (rc == RC_OK && (*ret_flipped = result_bool(result, 0, "flipped"))) {
         atomic_store(&f->run->flipped, true);
         atomic_store(&f->run->drain_allowed, true);
@@ -463,13 +470,40 @@ backfill_is_sooner(const struct stand *stand, double secs_a_document)
     return !stand->backfilled && stand->eta_secs >= 0 && stand->eta_secs < (secs > 5 ? secs : 5);
 }
 
+/* The column is copied from a side table that is finished, exactly. */
+static enum rc
+place(struct finisher *f, const struct stand *stand, bool *ret_placed, struct err *err)
+{
+    enum rc rc;
+
+    *ret_placed = false;
+    if (!stand->backfilled)
+        return RC_OK;
+    if (!stand->sweep_clean) {
+        atomic_store(&f->run->drain_allowed, true);
+        if ((rc = enter_stage(f, "verify", err)) != RC_OK || (rc = sweep_until_clean(f, err)) != RC_OK)
+            return rc;
+    }
+    if ((rc = enter_stage(f, "index", err)) != RC_OK)
+        return rc;
+    rc = column_step(f->run, f->db, still_mine, f, ret_placed, err);
+    if (!*ret_placed)
+        f->claimed_ms = 0; /* an index build may have outlasted the lease */
+    return rc;
+}
+
 static enum rc
 step(struct finisher *f, const struct stand *stand, struct err *err)
 {
     double threshold = f->run->file->backfill.target_query_threshold;
     bool flipped = stand->flipped;
+    bool placed = true;
     enum rc rc;
 
+    if (f->run->migration->column.space_id && !flipped && (rc = place(f, stand, &placed, err)) != RC_OK)
+        return rc;
+    if (!placed)
+        return RC_OK;
     if (!stand->indexed) {
         if ((stand->coverage < threshold && !stand->backfilled) || backfill_is_sooner(stand, INDEX_SECS_A_DOCUMENT))
             return RC_OK;
@@ -501,7 +535,11 @@ step(struct finisher *f, const struct stand *stand, struct err *err)
     }
     if (!stand->backfilled)
         return RC_OK;
-    return flipped ? complete(f, err) : report_blocked(f, err);
+    if (!flipped)
+        return report_blocked(f, err);
+    if (f->run->migration->column.space_id && (rc = column_settle(f->run, f->db, still_mine, f, err)) != RC_OK)
+        return rc;
+    return complete(f, err);
 }
 
 void *

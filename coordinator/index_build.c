@@ -50,6 +50,7 @@ index_statement(const struct migration *m, const struct migration_index *index, 
     const struct template_value values[] = {
         {"name", result_string(facts, 0, "name")},
         {"target", result_string(facts, 0, "target")},
+        {"column", result_string(facts, 0, "column")},
         {"method", m->index_method},
         {"opclass", opclass},
         {"options", options},
@@ -101,7 +102,9 @@ look(struct run *run, struct db *db, PGresult **ret_facts, struct err *err)
     struct params params = PARAMS_INIT;
     enum rc rc;
 
-    params_add_int8(&params, run->migration->target.id);
+    /* a placed column gets the index, its side table none */
+    params_add_int8(&params,
+                    run->migration->column.space_id ? run->migration->column.space_id : run->migration->target.id);
     rc = run_exec(run, db, sql_index_facts, &params, ret_facts, err);
     params_clear(&params);
     return rc;

@@ -273,12 +273,14 @@ look_for_reasons(struct run *run, int64_t started_ms, bool reader_done)
         run_stop(run, STOP_ONCE, RC_OK, NULL);
     else if (run->sample_only && atomic_load(&run->drained_once[EMBEDDER_TARGET]))
         run_stop(run, STOP_UNTIL, RC_OK, NULL);
-    else if (atomic_load(&run->keep_only) && !o->follow) {
+    else if (atomic_load(&run->keep_only) && (!o->follow || run->gone_back)) {
         bool drained = true;
         if (run->migration->target.captured)
             drained = drained && atomic_load(&run->drained_once[EMBEDDER_TARGET]);
         if (run->migration->source.captured && run->embedders[EMBEDDER_SOURCE])
             drained = drained && atomic_load(&run->drained_once[EMBEDDER_SOURCE]);
+        if (run->migration->column.space_id)
+            drained = drained && atomic_load(&run->column_drained);
         if (drained)
             run_stop(run, STOP_DONE, RC_OK, NULL);
     }

@@ -8,7 +8,7 @@
 #include "db/statements.h"
 #include "db/template.h"
 
-#define VALUES 15
+#define VALUES 17
 
 /* A value that must be there: the facts come from our own tables. */
 static const char *
@@ -44,10 +44,45 @@ read_space(struct arena *arena, const PGresult *result, const char *side, struct
     space->id = result_int64(result, 0, FACT("space"));
     space->model = copy_fact(arena, result, FACT("model"));
     space->table = copy_fact(arena, result, FACT("table"));
+    space->column = copy_fact(arena, result, FACT("column"));
+    space->side = result_bool(result, 0, FACT("side"));
+    space->captured = result_bool(result, 0, FACT("captured"));
+    space->in_documents = result_bool(result, 0, FACT("in_documents"));
     space->kind = strcmp(result_string(result, 0, FACT("type")), "halfvec") == 0 ? VECTOR_HALF : VECTOR_FLOAT4;
     if (!result_is_null(result, 0, FACT("dimensions")))
         space->dimensions = (size_t)result_int64(result, 0, FACT("dimensions"));
 #undef FACT
+}
+
+/* The names of a plain space, for the statements that write it. */
+static void
+name_plain(struct arena *arena, const PGresult *facts, const char *side, const struct space *space,
+           struct template_value *values)
+{
+    char name[32];
+
+    values[9].sql = space->table;
+    (void)snprintf(name, sizeof name, "%s_id", side);
+    values[10].sql = copy_fact(arena, facts, name);
+    values[11].sql = space->column;
+    values[12].sql = space->not_null ? "true" : "false";
+}
+
+static bool
+render_column(struct migration *m, const PGresult *facts, struct template_value *values, struct err *err)
+{
+    struct arena *arena = m->arena;
+
+    if (result_is_null(facts, 0, "column_space"))
+        return true;
+    m->column.space_id = result_int64(facts, 0, "column_space");
+    m->column.name = copy_fact(arena, facts, "placed_column");
+    values[15].sql = m->column.name;
+    values[16].sql = copy_fact(arena, facts, "column_log");
+    return (m->column.copy = render(arena, sql_column_copy, values, err)) &&
+           (m->column.follow = render(arena, sql_column_follow, values, err)) &&
+           (m->column.check = render(arena, sql_column_check, values, err)) &&
+           (m->column.log = render(arena, sql_column_log, values, err));
 }
 
 static bool
@@ -90,12 +125,14 @@ render_all(struct migration *m, const PGresult *facts, struct err *err)
         {"target", m->target.table},
         {"changes", copy_fact(arena, facts, "changes_table")},
         {"vector", vector[m->target.kind == VECTOR_HALF]},
-        {"source", m->source.table},
-        {"source_id", m->source.id ? copy_fact(arena, facts, "source_id") : NULL},
-        {"source_column", m->source.id ? copy_fact(arena, facts, "source_column") : NULL},
-        {"source_not_null", m->source.not_null ? "true" : "false"},
+        {"source", NULL},
+        {"source_id", NULL},
+        {"source_column", NULL},
+        {"source_not_null", NULL},
         {"vector_schema", arena_printf(arena, "\"%s\"", schema)},
         {"vector_type", vector[0]},
+        {"column", NULL},
+        {"log", NULL},
     };
 
     for (size_t i = 0; i < 9; i++) {
@@ -104,12 +141,14 @@ render_all(struct migration *m, const PGresult *facts, struct err *err)
             return false;
         }
     }
+    name_plain(arena, facts, "source", &m->source, values);
     if (m->source.id && !render_space(arena, &m->source, values, vector[m->source.kind == VECTOR_HALF], err))
         return false;
     if (m->target.id == 0)
         return true;
+    name_plain(arena, facts, "target", &m->target, values);
     return render_space(arena, &m->target, values, vector[m->target.kind == VECTOR_HALF], err) &&
-           (m->chunk_cut = render(arena, sql_chunk_cut, values, err)) &&
+           render_column(m, facts, values, err) && (m->chunk_cut = render(arena, sql_chunk_cut, values, err)) &&
            (m->chunk_claim = render(arena, sql_chunk_claim, values, err)) &&
            (m->chunk_read = render(arena, sql_chunk_read, values, err)) &&
            (m->chunk_write = render(arena, sql_chunk_write, values, err)) &&
@@ -154,15 +193,10 @@ migration_load(struct db *db, const char *id, struct migration **ret_migration, 
     read_space(m->arena, facts, "target", &m->target);
     read_space(m->arena, facts, "source", &m->source);
     if (m->target.id) {
-        m->target.side = true;
-        m->target.captured = result_bool(facts, 0, "target_captured");
         m->index_method = copy_fact(m->arena, facts, "index_method");
         m->metric = copy_fact(m->arena, facts, "target_metric");
     }
     if (m->source.id) {
-        m->source.side = result_bool(facts, 0, "source_side");
-        m->source.captured = result_bool(facts, 0, "source_captured");
-        m->source.in_documents = result_bool(facts, 0, "source_in_documents");
         m->source.not_null = result_bool(facts, 0, "source_not_null");
     }
     if (!render_all(m, facts, err)) {

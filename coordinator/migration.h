@@ -22,6 +22,7 @@ struct space {
     int64_t id; /* 0: there is none */
     const char *model;
     const char *table;
+    const char *column; /* plain: as it is called now; a cutover may give the name to another */
     bool side;
     bool captured; /* changes are recorded for it: workers keep it current */
     bool in_documents;
@@ -38,6 +39,17 @@ struct space {
     const char *purge;
 };
 
+/* The column of the documents that the target's vectors are placed in (target.placement). The statements name it as it was
+ * called when they were made: their lease is taken away when that changes. */
+struct placed_column {
+    int64_t space_id; /* 0: the vectors stay in the side table */
+    const char *name;
+    const char *copy;   /* column_copy */
+    const char *follow; /* column_follow */
+    const char *check;  /* column_check */
+    const char *log;    /* column_log */
+};
+
 struct migration {
     struct arena *arena; /* owned */
     int64_t number;
@@ -50,6 +62,7 @@ struct migration {
     struct vector_types types;
     struct space source;
     struct space target;
+    struct placed_column column;
 
     const char *chunk_cut;
     const char *chunk_claim;

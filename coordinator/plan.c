@@ -284,12 +284,6 @@ read_file(struct plan *plan, struct err *err)
 {
     enum rc rc = migration_file_read(plan->options->file, &plan->file, err);
 
-    if (rc == RC_OK && plan->file->target.placement == PLACEMENT_COLUMN) {
-        rc = err_set(err, RC_INVALID, ERR_USAGE, "%s: target.placement: \"column\" is not supported by this version",
-                     plan->options->file);
-        err_hint(err, "leave it out: vectors go to a side table, and reembed_data.%s_current follows the routing",
-                 plan->file->collection);
-    }
     return rc;
 }
 

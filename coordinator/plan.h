@@ -39,6 +39,9 @@ struct plan {
     bool schema_missing;
     int schema_latest;
     bool begun;   /* the migration has started: its documents were counted */
+    double docs_bytes; /* of the documents' rows, without what is stored out of line */
+    double docs_vector_index_bytes;
+    double docs_other_indexes;
     double share; /* of the documents, that is still to be embedded */
 
     struct embedder *embedder; /* the target's; NULL: it can't be opened */
@@ -102,5 +105,9 @@ struct index_means {
 /* How long the build takes on a core of a few years' age; < 0: unknown. */
 double index_seconds(const struct migration_target *target, const char *method, const struct plan_size *size,
                      double documents, const struct index_means *means);
+
+/* WAL of copying all vectors into a column of the documents, on top of the side table's: each row is written anew, its
+ * page goes into the WAL as it was, and every index of the table gets an entry. Compared with real tables in docs/plan.md. */
+double plan_column_wal(const struct plan *plan, double documents);
 
 #endif

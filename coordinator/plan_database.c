@@ -229,7 +229,7 @@ create(struct plan *plan, const char *config, struct err *err)
     params_add_text(&params, plan->file->id);
     params_add_json(&params, config);
     params_add_bool(&params, kept);
-    rc = attempt(plan, "SELECT reembed.create_migration($1, $2::jsonb, $3)", &params, NULL, err);
+    rc = attempt(plan, "SELECT reembed.create_migration($1, $2::jsonb, $3), reembed.place($1)", &params, NULL, err);
     params_clear(&params);
     return rc;
 }
@@ -298,7 +298,8 @@ plan_read_index(struct plan *plan, struct err *err)
 
     if (strcmp(plan->migration->index_method, "none") == 0)
         return RC_OK;
-    params_add_int8(&params, plan->migration->target.id);
+    params_add_int8(&params, plan->migration->column.space_id ? plan->migration->column.space_id
+                                                              : plan->migration->target.id);
     enum rc rc = db_exec(plan->db, sql_index_facts, &params, &plan->index, err);
     if (rc == RC_OK && (result_rows(plan->index) == 0 || result_bool(plan->index, 0, "valid"))) {
         PQclear(plan->index);
@@ -324,6 +325,33 @@ read_created(struct plan *plan, struct err *err)
     return rc == RC_OK ? plan_read_index(plan, err) : rc;
 }
 
+/* What the two placements differ in, and whether somebody else hears of the copy. */
+static enum rc
+look_at_placement(struct plan *plan, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *r = NULL;
+    enum rc rc;
+
+    params_add_text(&params, result_string(plan->documents, 0, "docs_table"));
+    rc = attempt(plan, sql_plan_placement, &params, &r, err);
+    params_clear(&params);
+    if (rc != RC_OK)
+        return rc;
+    if (result_rows(r) == 1) {
+        plan->docs_bytes = result_float64(r, 0, "main_bytes");
+        plan->docs_vector_index_bytes = result_float64(r, 0, "vector_index_bytes");
+        plan->docs_other_indexes = result_float64(r, 0, "other_indexes");
+        if (plan->file->target.placement == PLACEMENT_COLUMN && !result_is_null(r, 0, "triggers"))
+            plan_warns(plan, "placement",
+                       "see to it that they do nothing where only a vector changes, or use placement \"side\"",
+                       "the copy updates every row once, and these triggers fire each time: %s",
+                       result_string(r, 0, "triggers"));
+    }
+    PQclear(r);
+    return RC_OK;
+}
+
 static enum rc
 check_migration(struct plan *plan, struct err *err)
 {
@@ -335,7 +363,7 @@ check_migration(struct plan *plan, struct err *err)
 
     if (rc == RC_AGAIN && (rc = inspect_documents(plan, err)) != RC_OK)
         return rc == RC_RETRY ? RC_RETRY : RC_OK; /* it is in the checks */
-    if (rc != RC_OK || (rc = check_rights(plan, err)) != RC_OK)
+    if (rc != RC_OK || (rc = check_rights(plan, err)) != RC_OK || (rc = look_at_placement(plan, err)) != RC_OK)
         return rc;
 
     strbuf_init(&config, (size_t)1 << 20);

@@ -335,6 +335,8 @@ report(struct estimate *e, cJSON **ret_estimate, struct err *err)
     check_budget(e, cost);
     if (index_missing)
         check_memory(plan, &size, &means);
+    bool placed = plan->file->target.placement == PLACEMENT_COLUMN;
+    double wal_column = size.wal_bytes + plan_column_wal(plan, documents);
     const struct {
         const char *key;
         double value; /* < 0: null */
@@ -346,7 +348,9 @@ report(struct estimate *e, cJSON **ret_estimate, struct err *err)
         {"cost", cost, false},
         {"seconds", seconds_of(e, left, e->requests, e->tokens), false},
         {"table_bytes", size.table_bytes, true},
-        {"wal_bytes", size.wal_bytes, true},
+        {"wal_bytes", placed ? wal_column : size.wal_bytes, true},
+        {"wal_side_bytes", size.wal_bytes, true},
+        {"wal_column_bytes", wal_column, true},
         {"index_bytes", size.index_bytes, true},
         {"index_memory_bytes", size.index_memory_bytes, true},
         {"maintenance_work_mem_bytes", means.memory_bytes, true},

@@ -141,6 +141,16 @@ ivfflat_memory(const struct migration_target *target, double documents)
     return samples * vector + 2 * lists * vector + samples * lists * 4 + lists * lists * 4;
 }
 
+double
+plan_column_wal(const struct plan *plan, double documents)
+{
+    double out_of_line = 1.08, row_overhead = 150, entry = 100;
+    double vector = (double)vector_bytes(&plan->file->target);
+
+    return documents * (vector * out_of_line + row_overhead + entry * plan->docs_other_indexes) + 2 * plan->docs_bytes +
+           2 * plan->docs_vector_index_bytes;
+}
+
 void
 plan_size(const struct migration_target *target, const char *id_type, const char *index_method, double documents,
           double share, bool index_missing, struct plan_size *ret_size)

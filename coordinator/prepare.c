@@ -31,14 +31,6 @@ prepare_read_file(const struct run_options *options, char *ret_migration_id, str
     if (rc != RC_OK)
         return rc;
     snprintf(ret_migration_id, 256, "%s", file->id);
-    if (file->target.placement == PLACEMENT_COLUMN) {
-        migration_file_free(file);
-        err_set(err, RC_INVALID, ERR_USAGE, "%s: target.placement: \"column\" is not supported by this version",
-                options->file);
-        err_hint(err, "leave it out: vectors go to a side table, and reembed_data.%s_current follows the routing",
-                 "<collection>");
-        return RC_INVALID;
-    }
     *ret_file = file;
     return RC_OK;
 }
@@ -57,7 +49,8 @@ create_migration(struct prepared *p, struct err *err)
     params_add_text(&params, p->file->id);
     params_add_json(&params, strbuf_text(&config));
     params_add_bool(&params, p->file->source.present && p->file->source.has_provider);
-    rc = run_exec(&p->run, p->db, "SELECT reembed.create_migration($1, $2::jsonb, $3)", &params, NULL, err);
+    rc = run_exec(&p->run, p->db, "SELECT reembed.create_migration($1, $2::jsonb, $3), reembed.place($1)", &params,
+                  NULL, err);
     params_clear(&params);
     strbuf_free(&config);
     return rc;
@@ -101,6 +94,15 @@ look_at_state(struct prepared *p, struct err *err)
     return rc;
 }
 
+enum rc
+prepare_refuse_rolled_back(const char *id, struct err *err)
+{
+    enum rc rc = err_set(err, RC_REFUSED, ERR_STATE, "migration %s is rolled back", id);
+
+    err_hint(err, "go forward with reembed cutover %s, or end it with reembed finalize %s", id, id);
+    return rc;
+}
+
 /* What `run` does by state. RC_REFUSED: not in this state. */
 static enum rc
 enter_by_state(struct prepared *p, struct err *err)
@@ -111,17 +113,14 @@ enter_by_state(struct prepared *p, struct err *err)
     if (rc != RC_OK)
         return rc;
     if (strcmp(p->state, "planned") == 0)
-        rc = call(p, "SELECT reembed.start($1)", id, err);
+        rc = call(p, "SELECT reembed.start($1), reembed.settle_former($1)", id, err);
     else if (strcmp(p->state, "failed") == 0)
         rc = call(p, "SELECT reembed.resume($1)", id, err);
-    else if (strcmp(p->state, "cancelled") == 0 || strcmp(p->state, "rolled_back") == 0) {
-        rc = err_set(err, RC_REFUSED, ERR_STATE, "migration %s is %s", id,
-                     strcmp(p->state, "cancelled") == 0 ? "cancelled" : "rolled back");
-        err_hint(err,
-                 strcmp(p->state, "cancelled") == 0
-                     ? "begin a new one: give the file another id"
-                     : "go forward with reembed cutover %s, or end it with reembed finalize %s",
-                 id, id);
+    else if (strcmp(p->state, "cancelled") == 0) {
+        rc = err_set(err, RC_REFUSED, ERR_STATE, "migration %s is cancelled", id);
+        err_hint(err, "begin a new one: give the file another id");
+    } else if (strcmp(p->state, "rolled_back") == 0 && !p->run.gone_back) {
+        rc = prepare_refuse_rolled_back(id, err);
     }
     if (rc == RC_REFUSED && err->class == ERR_STATE &&
         strcmp(err->sqlstate, "RE001") == 0) /* another process was first */
@@ -310,10 +309,11 @@ nothing_to_drain(struct prepared *p, bool *ret_nothing, struct err *err)
     enum rc rc;
 
     params_add_text(&params, p->file->collection);
-    rc = run_exec(&p->run, p->db,
-                  "SELECT coalesce(sum((reembed.pending_changes(c.collection, s)).pending), 0)::bigint AS n "
-                  "FROM reembed.collection c, unnest(c.captured) AS s WHERE c.collection = $1",
-                  &params, &result, err);
+    rc = run_exec(
+        &p->run, p->db,
+        "SELECT coalesce(sum((reembed.pending_changes(c.collection, s)).pending), 0)::bigint + coalesce(max(reembed.column_pending(c.collection)), 0) AS n "
+        "FROM reembed.collection c, unnest(c.captured) AS s WHERE c.collection = $1",
+        &params, &result, err);
     params_clear(&params);
     if (rc == RC_OK)
         *ret_nothing = result_int64(result, 0, "n") == 0;
@@ -373,7 +373,9 @@ take_steps(struct prepared *p, bool *ret_nothing, struct err *err)
     run->migration = p->migration;
     if ((rc = look_at_state(p, err)) != RC_OK)
         return rc;
-    atomic_store(&run->keep_only, strcmp(p->state, "completed") == 0);
+    /* rolled back: both spaces stay worth something as long as either may be gone to, so what was recorded is applied */
+    run->gone_back = strcmp(p->state, "rolled_back") == 0 && p->migration->target.id != 0;
+    atomic_store(&run->keep_only, run->gone_back || strcmp(p->state, "completed") == 0);
     atomic_store(&run->drain_allowed,
                  p->file->backfill.dual_write || atomic_load(&run->keep_only) || atomic_load(&run->flipped));
 
@@ -392,7 +394,11 @@ take_steps(struct prepared *p, bool *ret_nothing, struct err *err)
         return rc;
     run->migration = p->migration;
     if (atomic_load(&run->keep_only)) {
-        if ((rc = nothing_to_drain(p, ret_nothing, err)) != RC_OK || (*ret_nothing && !run->options->follow))
+        if ((rc = nothing_to_drain(p, ret_nothing, err)) != RC_OK)
+            return rc;
+        if (*ret_nothing && run->gone_back)
+            return prepare_refuse_rolled_back(p->file->id, err);
+        if (*ret_nothing && !run->options->follow)
             return rc;
         *ret_nothing = false;
         return open_providers(p, err);

@@ -36,6 +36,9 @@ void prepare_begin(struct prepared *p, const struct run_options *options);
  * before anything was begun. */
 enum rc prepare_migration(struct prepared *p, bool *ret_nothing, struct err *err);
 
+/* What `run` says of a rolled back migration; fills `err` and returns RC_REFUSED. */
+enum rc prepare_refuse_rolled_back(const char *id, struct err *err);
+
 /* Canary and cancel flag of this run, without flow control. */
 struct embed_policy run_policy(struct run *run);
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "coordinator/column.h"
 #include "coordinator/exit_code.h"
 #include "coordinator/flow.h"
 #include "coordinator/main_loop.h"
@@ -32,8 +33,8 @@ outage(void *context, const struct err *err)
 /* --- threads --- */
 
 struct threads {
-    pthread_t reader, finisher, drainers[POOL_MAX_EMBEDDERS], writers[RUN_MAX_WRITERS];
-    bool has_reader, has_finisher, has_drainer[POOL_MAX_EMBEDDERS];
+    pthread_t reader, finisher, keeper, drainers[POOL_MAX_EMBEDDERS], writers[RUN_MAX_WRITERS];
+    bool has_reader, has_finisher, has_keeper, has_drainer[POOL_MAX_EMBEDDERS];
     size_t writer_count;
     struct drainer_argument drain[POOL_MAX_EMBEDDERS];
     struct writer_argument write[RUN_MAX_WRITERS];
@@ -89,6 +90,12 @@ start_threads(struct run *run, struct threads *t, struct err *err)
         if ((rc = start_thread(&t->drainers[i], drainer_thread, &t->drain[i], &run->threads_busy, err)) != RC_OK)
             return rc;
         t->has_drainer[i] = true;
+    }
+    if (run->migration->column.space_id && !run->sample_only) {
+        rc = start_thread(&t->keeper, column_keeper_thread, run, &run->threads_busy, err);
+        if (rc != RC_OK)
+            return rc;
+        t->has_keeper = true;
     }
     if (atomic_load(&run->keep_only) || run->sample_only)
         return RC_OK;
@@ -146,6 +153,8 @@ wait_for_threads(struct run *run, struct db *db, struct threads *t)
         pthread_join(t->reader, NULL);
     if (t->has_finisher)
         pthread_join(t->finisher, NULL);
+    if (t->has_keeper)
+        pthread_join(t->keeper, NULL);
     for (size_t i = 0; i < POOL_MAX_EMBEDDERS; i++)
         if (t->has_drainer[i])
             pthread_join(t->drainers[i], NULL);
@@ -199,6 +208,10 @@ exit_of_run(struct prepared *p, struct err *err)
 
     switch ((enum stop_reason)atomic_load(&run->stop_reason)) {
     case STOP_DONE:
+        if (run->gone_back) {
+            prepare_refuse_rolled_back(p->file->id, err);
+            return EXIT_STATE;
+        }
         return exit_when_completed(p);
     case STOP_PAUSED:
         if (!err->message[0])

@@ -5,6 +5,7 @@
  *   workers           embed (worker/pool.h)
  *   writers           store finished batches, fenced
  *   drainers          one for each space that is kept: changes of documents
+ *   column keeper     a target that is placed in the documents table (coordinator/column.h)
  *   finisher          index, gates, flip, exact sweep, completion
  *
  * A connection belongs to one thread. Nothing that must survive lives here.
@@ -67,6 +68,7 @@ struct run {
     atomic_bool backfill_over; /* the reader has nothing left and never will have */
     atomic_bool drain_allowed; /* dual_write, or the backfill is done, or queries went over */
     atomic_bool keep_only;     /* completed: only changes are drained */
+    bool gone_back;            /* rolled back: what waits for either space is applied, and then it ends */
     bool sample_only;          /* --until: a random share goes ahead by way of the change log, and then it ends */
     atomic_bool flipped;
     atomic_bool connected;   /* the database answered once */
@@ -108,6 +110,7 @@ struct run {
     struct measurements unseen;
 
     atomic_bool drained_once[POOL_MAX_EMBEDDERS]; /* the change log of that space was seen empty */
+    atomic_bool column_drained;                   /* and then the placed column had all of the side table */
 };
 
 /* Asks everybody to stop; the first reason wins. `err` may be NULL. Any thread. */
@@ -162,6 +165,10 @@ enum rc run_exec_on(struct run *run, struct db *db, const struct db_server *serv
 /* Ends backends that a stopped process, or a broken network, left standing in the middle of a transaction: their locks would
  * hold everybody up for ever. Looks only now and then. Any thread, with its own connection. */
 enum rc run_end_half_sent(struct run *run, struct db *db, struct err *err);
+
+/* What wrote a column by its name failed because there is no such column: a cutover or rollback gave the name to another
+ * and took the lease away. Look for the lease and the names again; *attempts counts how often in a row that happened. */
+bool run_names_changed(enum rc rc, const struct err *err, int *attempts);
 
 /* Thread bodies; `argument` is the run (writers: struct writer_argument). */
 void *reader_thread(void *argument);

@@ -190,6 +190,14 @@ run_recover(struct run *run, struct db *db, int attempt, struct err *err)
     return RC_OK;
 }
 
+bool
+run_names_changed(enum rc rc, const struct err *err, int *attempts)
+{
+    if (rc == RC_OK)
+        *attempts = 0;
+    return rc == RC_INVALID && strcmp(err->sqlstate, "42703") == 0 && ++*attempts < 5;
+}
+
 /* server: NULL: any. */
 static enum rc
 exec_until_it_works(struct run *run, struct db *db, const struct db_server *server, const char *sql,

@@ -7,6 +7,9 @@ FROM (
          extract(epoch FROM p.completed_at - p.started_at) AS took,
          extract(epoch FROM p.window_ends_at - clock_timestamp()) AS window_left,
          extract(epoch FROM clock_timestamp() - p.updated_at) AS updated_ago,
+         CASE WHEN p.flipped_at IS NOT NULL AND NOT p.source_kept THEN reembed.source_lost(p.migration_id) END AS source_lost,
+         (SELECT row_to_json(c) FROM (SELECT l.copied, l.copy_done, l.checked, l.target_name AS name, l.source_name AS old_name FROM reembed.placement l
+            JOIN reembed.migration m ON m.number = l.migration WHERE m.migration_id = p.migration_id) c) AS placed,
          EXISTS (SELECT 1 FROM reembed.events e WHERE e.migration_id = p.migration_id AND e.event = 'finalize') AS finalized,
          (SELECT e.detail FROM reembed.events e WHERE e.migration_id = p.migration_id AND e.event = 'forecast' LIMIT 1) AS forecast,
          (SELECT e.detail FROM reembed.events e WHERE e.migration_id = p.migration_id AND e.event = 'outcome' LIMIT 1) AS outcome,

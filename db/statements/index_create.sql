@@ -1,1 +1,1 @@
-CREATE INDEX CONCURRENTLY {name} ON {target} USING {method} (embedding {opclass}) WITH ({options})
+CREATE INDEX CONCURRENTLY {name} ON {target} USING {method} ({column} {opclass}) WITH ({options})

@@ -13,6 +13,11 @@ WITH m AS (
 tables AS (
   SELECT r.place, r.name, to_regclass(r.name) AS oid
   FROM m, LATERAL (VALUES (1, m.changes_table), (2, m.target)) AS r(place, name)),
+placed AS (    -- target.placement: column
+  SELECT m.docs_table, m.id_column, p.name, p.source_name, p.target_name, s.model, s.vector_type, s.dimensions, m.target,
+         format('reembed_data.%I', reembed.object_name(m.collection, '_current')) AS view_name
+  FROM m JOIN reembed.migration g ON g.migration_id = $1 JOIN reembed.placement p ON p.migration = g.number JOIN reembed.space s ON s.space_id = p.column_space
+  WHERE s.vector_column = p.target_name),
 views AS (
   SELECT s.space_id, n.name, format('CREATE OR REPLACE VIEW %s AS SELECT %s AS doc_id, %s::%s.%s AS embedding, %L::text AS model FROM %s WHERE %s IS NOT NULL',
            n.name, s.id_column, s.vector_column, reembed.vector_schema(), s.vector_type, s.model, s.table_name, s.vector_column) AS sql
@@ -56,5 +61,14 @@ FROM missing t
 UNION ALL
 SELECT NULL, format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', t.relation, t.name), false, 15 FROM missing t, m WHERE m.owned
 UNION ALL
-SELECT NULL, v.sql, true, 20 FROM views v, m WHERE v.space_id = m.target_space AND m.target_space IS DISTINCT FROM m.query_space
+SELECT NULL, v.sql, true, 20 FROM views v, m WHERE v.space_id = m.target_space AND m.target_space IS DISTINCT FROM m.query_space AND NOT EXISTS (SELECT 1 FROM placed)
+UNION ALL
+SELECT NULL, x.sql, x.last, x.place FROM placed p, LATERAL (VALUES
+  (format('ALTER TABLE %s ADD COLUMN %s %s.%s(%s)', p.docs_table, p.target_name, reembed.vector_schema(), p.vector_type, p.dimensions), false, 16),
+  (format('-- UPDATE %s SET %s from %s, some rows at a time in the order of %s', p.docs_table, p.target_name, p.target, p.id_column), false, 17),
+  (format('LOCK TABLE %s, %s IN ACCESS EXCLUSIVE MODE', p.view_name, p.docs_table), true, 20),
+  (format('ALTER TABLE %s RENAME COLUMN %s TO %s', p.docs_table, p.name, p.source_name), true, 21),
+  (format('ALTER TABLE %s RENAME COLUMN %s TO %s', p.docs_table, p.target_name, p.name), true, 22),
+  (format('CREATE OR REPLACE VIEW %s AS SELECT %s AS doc_id, %s::%s.%s AS embedding, %L::text AS model FROM %s WHERE %3$s IS NOT NULL',
+     p.view_name, p.id_column, p.name, reembed.vector_schema(), p.vector_type, p.model, p.docs_table), true, 23)) AS x(sql, last, place)
 ORDER BY place, sql
