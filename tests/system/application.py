@@ -49,7 +49,7 @@ STORM = {**PLAIN, "hot": 25, "bulk": 1, "long": 2, "back": 8}
 
 
 class Application(threading.Thread):
-    def __init__(self, url, journal, seed, pace=0.002, outages=False, kinds=None):
+    def __init__(self, url, journal, seed, pace=0.002, outages=False, kinds=None, first=1_000_001):
         super().__init__(daemon=True)
         self.kinds = kinds or PLAIN
         self.open = None                # the long transaction: (connection, what it will have done, steps left)
@@ -62,7 +62,7 @@ class Application(threading.Thread):
         self.errors = []
         self.slowest = 0.0
         self._enough = threading.Event()
-        self._next_id = 1_000_000
+        self._next_id = first - 1       # of the documents it inserts
 
     # --- what it does ---
 

@@ -227,11 +227,3 @@ def test_the_words_are_those_of_the_program(tmp_path, key, words):
         code, error = judge(tmp_path, placed(key, word))
         assert code == ACCEPTED, error
     assert judge(tmp_path, placed(key, "nonsense"))[0] == REFUSED
-
-
-# --- what it does not do yet ---
-
-def test_what_is_said_to_be_refused_is_refused(tmp_path):
-    assert '"placement": "column"' in (SOURCE / "README.md").read_text()
-    code, error = judge(tmp_path, placed("target.placement", "column"))
-    assert code == REFUSED and "not supported" in error, "README and docs/configuration.md say that it is refused"
