@@ -235,6 +235,7 @@ verify_print(const struct output *out, const cJSON *report, struct err *err)
     print_number(out, report, "stale", "have one of an older content");
     print_number(out, report, "orphaned", "vectors belong to no document");
     print_number(out, report, "unusable", "vectors are of no use: other dimensions, or without a direction");
+    print_number(out, report, "column_differing", "have another one in the column of the documents");
     print_number(out, report, "queued", "are queued for repair");
     if (cJSON_IsObject(sample)) {
         output_print(out, "sample embedded again\n");

@@ -16,6 +16,7 @@
 #define STATEMENT_MS 50 /* that a statement should take: it holds its rows for so long */
 #define LOOK_MS      200
 #define CHANGES      500 /* a pass */
+#define FLOOR_PASSES 8   /* passes after which what was left is looked at again */
 
 struct keeper {
     struct run *run;
@@ -26,6 +27,8 @@ struct keeper {
     int64_t epoch;
     int64_t renewed_ms;
     int32_t rows;
+    int64_t floor; /* what is logged up to here is left for later: rows that the application holds locked */
+    int passes;
     bool copy_done;
     int renamed; /* run_names_changed */
 };
@@ -177,11 +180,14 @@ follow(struct keeper *k, struct err *err)
 {
     struct params params = PARAMS_INIT;
     PGresult *result = NULL;
-    int64_t listed, settled;
+    int64_t listed, settled, highest;
     enum rc rc;
 
+    if (++k->passes % FLOOR_PASSES == 0)
+        k->floor = 0;
     add_lease(&params, k);
     params_add_int4(&params, CHANGES < k->rows ? CHANGES : k->rows);
+    params_add_int8(&params, k->floor);
     int64_t began_ms = clock_now_ms();
     rc = run_exec(k->run, k->db, column_of(k)->follow, &params, &result, err);
     params_clear(&params);
@@ -195,14 +201,20 @@ follow(struct keeper *k, struct err *err)
     k->renewed_ms = clock_now_ms();
     listed = result_int64(result, 0, "listed");
     settled = result_int64(result, 0, "settled");
+    highest = result_int64(result, 0, "highest");
     PQclear(result);
     if (!k->leased)
         return RC_OK;
-    if (listed == 0)
-        return RC_AGAIN;
+    if (listed == 0) {
+        rc = k->floor == 0 ? RC_AGAIN : RC_OK;
+        if (k->floor > 0)
+            run_sleep(k->run, 100);
+        k->floor = 0;
+        return rc;
+    }
     adapt(k, clock_now_ms() - began_ms);
     if (settled < listed)
-        run_sleep(k->run, 100); /* rows that the application holds locked */
+        k->floor = highest;
     return RC_OK;
 }
 

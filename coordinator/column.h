@@ -20,6 +20,17 @@ void *column_keeper_thread(void *argument);
 enum rc column_step(struct run *run, struct db *db, bool (*going)(void *context), void *context, bool *ret_ready,
                     struct err *err);
 
+struct column_counts {
+    int64_t differing; /* documents whose column is not what the side table holds */
+    int64_t noted;     /* of these: not logged before, and logged now, so that the keeper mends them */
+};
+
+/* One walk over all documents. `going` (may be NULL) is asked between windows; false: RC_CLOSED. Any thread, with its own
+ * connection. */
+enum rc column_compare(struct db *db, const struct migration *migration, sweep_exec exec, void *context,
+                       bool (*going)(void *context), void *going_context, struct column_counts *ret_counts,
+                       struct err *err);
+
 /* Waits until the column has every vector that the side table has now. RC_CLOSED: the run stops, or `going` said no. */
 enum rc column_settle(struct run *run, struct db *db, bool (*going)(void *context), void *context, struct err *err);
 

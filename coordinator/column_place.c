@@ -9,14 +9,24 @@
 #include "db/result.h"
 #include "db/statements.h"
 
-#define WINDOW  20000 /* documents compared at once; some 0.1 s at 384 dimensions */
 #define WAIT_MS 20
 
+/* RC_AGAIN also when the names are no longer those of the run: queries went over or back, or it was cancelled. */
 static enum rc
 exec(struct run *run, struct db *db, const char *sql, const struct params *params, PGresult **ret_result,
      struct err *err)
 {
-    return run_exec(run, db, sql, params, ret_result, err);
+    enum rc rc = run_exec(run, db, sql, params, ret_result, err);
+    int once = 0;
+
+    return run_names_changed(rc, err, &once) ? RC_AGAIN : rc;
+}
+
+static enum rc
+exec_for_walk(void *context, struct db *db, const char *sql, const struct params *params, PGresult **ret_result,
+              struct err *err)
+{
+    return exec(context, db, sql, params, ret_result, err);
 }
 
 /* Makes the log, then the column. Each attempt asks for its lock for 50 ms at a time and gives up after some seconds. */
@@ -76,47 +86,6 @@ column_settle(struct run *run, struct db *db, bool (*going)(void *context), void
     return rc;
 }
 
-/* One walk over the documents; what differs and is not logged yet is logged. */
-static enum rc
-compare(struct run *run, struct db *db, bool (*going)(void *context), void *context, int64_t *ret_noted,
-        struct err *err)
-{
-    const struct migration *m = run->migration;
-    PGresult *bound = NULL, *before = NULL, *found = NULL; /* lo points into the bound before */
-    struct doc_key lo = {NULL, 0}, hi;
-    struct params params = PARAMS_INIT;
-    enum rc rc;
-
-    *ret_noted = 0;
-    do {
-        if (!going(context)) {
-            rc = RC_CLOSED;
-            break;
-        }
-        params_reset(&params);
-        params_add_key(&params, m->id_type, lo);
-        params_add_int4(&params, WINDOW);
-        if ((rc = exec(run, db, m->sweep_bound, &params, &bound, err)) != RC_OK)
-            break;
-        hi = result_is_null(bound, 0, "hi") ? (struct doc_key){NULL, 0} : result_key(bound, 0, "hi");
-        params_reset(&params);
-        params_add_key(&params, m->id_type, lo);
-        params_add_key(&params, m->id_type, hi);
-        if ((rc = exec(run, db, m->column.check, &params, &found, err)) == RC_OK)
-            *ret_noted += result_int64(found, 0, "noted");
-        PQclear(found);
-        found = NULL;
-        PQclear(before);
-        before = bound;
-        bound = NULL;
-        lo = hi;
-    } while (rc == RC_OK && hi.bytes);
-    PQclear(bound);
-    PQclear(before);
-    params_clear(&params);
-    return rc;
-}
-
 static enum rc
 note_checked(struct run *run, struct db *db, const PGresult *stand, struct err *err)
 {
@@ -135,16 +104,16 @@ static enum rc
 compare_until_equal(struct run *run, struct db *db, bool (*going)(void *context), void *context, const PGresult *stand,
                     struct err *err)
 {
-    int64_t noted = 0;
+    struct column_counts counts;
     enum rc rc;
 
     do {
-        if ((rc = compare(run, db, going, context, &noted, err)) != RC_OK ||
+        if ((rc = column_compare(db, run->migration, exec_for_walk, run, going, context, &counts, err)) != RC_OK ||
             (rc = column_settle(run, db, going, context, err)) != RC_OK)
             return rc;
-        if (noted > 0)
-            log_event(LOG_INFO, "the column was behind its side table", LF_INT("documents", noted));
-    } while (noted > 0 && !run_stopping(run));
+        if (counts.noted > 0)
+            log_event(LOG_INFO, "the column was behind its side table", LF_INT("documents", counts.noted));
+    } while (counts.noted > 0 && !run_stopping(run));
     return run_stopping(run) ? RC_CLOSED : note_checked(run, db, stand, err);
 }
 

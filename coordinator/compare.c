@@ -68,6 +68,7 @@ read_side(struct compare_work *work, const PGresult *facts, int side)
         return;
     s->table = s->space->table;
     s->dimensions = s->space->dimensions;
+    s->searched = fact(work->arena, facts, FACT("searched"));
     s->id_column = fact(work->arena, facts, FACT("id"));
     s->vector_column = fact(work->arena, facts, FACT("column"));
     s->operator= fact(work->arena, facts, FACT("operator"));
@@ -204,6 +205,28 @@ record_event(const struct compare_work *work, struct err *err)
     return rc;
 }
 
+/* Columns are read by their names, which a cutover or rollback gives to others: what was read would be of both models. */
+static enum rc
+same_names(const struct compare_work *work, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    PGresult *facts = NULL;
+    const struct compare_side *target = &work->sides[SIDE_TARGET], *source = &work->sides[SIDE_SOURCE];
+
+    params_add_int8(&params, work->env->migration->number);
+    enum rc rc = work->env->exec(work->env->context, work->env->db, sql_compare_facts, &params, &facts, err);
+    params_clear(&params);
+    if (rc != RC_OK)
+        return rc;
+    const char *searched = result_string(facts, 0, "target_column"), *left = result_string(facts, 0, "source_column");
+    if (!searched || strcmp(searched, target->vector_column) != 0 ||
+        (source->present && (!left || strcmp(left, source->vector_column) != 0)))
+        rc = err_set(err, RC_REFUSED, ERR_STATE, "queries of %s went over or back while it was compared: compare again",
+                     work->env->migration->id);
+    PQclear(facts);
+    return rc;
+}
+
 static enum rc
 measure(struct compare_work *work, struct err *err)
 {
@@ -254,7 +277,8 @@ compare_models(const struct compare_environment *environment, const struct compa
     if (c->coverage > 1)
         c->coverage = 1;
     c->seconds = (double)(clock_now_ms() - began_ms) / 1000;
-    if ((rc = compare_judge(c, err)) != RC_OK || (rc = record_event(&work, err)) != RC_OK)
+    if ((rc = same_names(&work, err)) != RC_OK || (rc = compare_judge(c, err)) != RC_OK ||
+        (rc = record_event(&work, err)) != RC_OK)
         goto out;
     *ret_comparison = c;
     c = NULL;

@@ -36,7 +36,7 @@ render_search(const struct compare_work *work, int side, char **ret_sql, struct 
     (void)snprintf(schema, sizeof schema, "\"%s\"", m->types.schema);
     (void)snprintf(vector, sizeof vector, "\"%s\".%s", m->types.schema,
                    s->space->kind == VECTOR_HALF ? "halfvec" : "vector");
-    const struct template_value values[] = {{"space", s->table}, {"space_id", s->id_column},
+    const struct template_value values[] = {{"space", s->searched}, {"space_id", s->id_column},
                                             {"space_column", s->vector_column},
                                             {
                                                 "operator",

@@ -14,6 +14,7 @@ struct compare_side {
     enum compare_metric metric;
     size_t dimensions;
     const char *table;
+    const char *searched; /* the table that searches look into, id_column and vector_column with it */
     const char *id_column;
     const char *vector_column;
     const char *operator;

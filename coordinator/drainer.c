@@ -367,10 +367,6 @@ write_changed(struct drainer *d, const struct pass *pass, const struct write_set
     rc = run_exec_on(d->run, d->db, &pass->server, d->space->write, &params, &result, err);
     histogram_add(&d->run->measurements->write, clock_now_us() - began_us);
     params_clear(&params);
-    if (!d->space->side && run_names_changed(rc, err, &d->renamed)) {
-        d->leased = false;
-        return RC_OK;
-    }
     if (rc == RC_OK && result_int64(result, 0, "fenced") == 0)
         d->leased = false;
     if (rc == RC_OK && result_int64(result, 0, "settled") < (int64_t)set->count)
@@ -515,6 +511,10 @@ drain(struct drainer *d, struct err *err)
             atomic_store(&run->drained_once[d->embedder], true);
             if ((rc = purge(d, err)) == RC_OK && (rc = renew(d, err)) == RC_OK)
                 run_sleep(run, 100);
+        }
+        if (run_names_changed(rc, err, &d->renamed)) {
+            d->leased = false;
+            rc = RC_OK;
         } else if (rc == RC_OK && d->skipped_some) {
             run_sleep(run, 100); /* rows that the application holds locked, or changed again meanwhile */
         }

@@ -113,7 +113,7 @@ enter_by_state(struct prepared *p, struct err *err)
     if (rc != RC_OK)
         return rc;
     if (strcmp(p->state, "planned") == 0)
-        rc = call(p, "SELECT reembed.start($1), reembed.settle_former($1)", id, err);
+        rc = call(p, "SELECT reembed.start($1)", id, err);
     else if (strcmp(p->state, "failed") == 0)
         rc = call(p, "SELECT reembed.resume($1)", id, err);
     else if (strcmp(p->state, "cancelled") == 0) {
@@ -145,7 +145,7 @@ install_capture(struct prepared *p, struct err *err)
     enum rc rc;
 
     for (int attempt = 0;; attempt++) {
-        rc = call(p, "SELECT reembed.install_capture($1)", p->file->collection, err);
+        rc = call(p, sql_capture_install, p->file->id, err);
         if (rc != RC_RETRY)
             return rc;
         if (p->run.options->stop && atomic_load(p->run.options->stop))
@@ -309,11 +309,10 @@ nothing_to_drain(struct prepared *p, bool *ret_nothing, struct err *err)
     enum rc rc;
 
     params_add_text(&params, p->file->collection);
-    rc = run_exec(
-        &p->run, p->db,
-        "SELECT coalesce(sum((reembed.pending_changes(c.collection, s)).pending), 0)::bigint + coalesce(max(reembed.column_pending(c.collection)), 0) AS n "
-        "FROM reembed.collection c, unnest(c.captured) AS s WHERE c.collection = $1",
-        &params, &result, err);
+    rc = run_exec(&p->run, p->db,
+                  "SELECT coalesce(sum((reembed.pending_changes(c.collection, s)).pending), 0)::bigint AS n "
+                  "FROM reembed.collection c, unnest(c.captured) AS s WHERE c.collection = $1",
+                  &params, &result, err);
     params_clear(&params);
     if (rc == RC_OK)
         *ret_nothing = result_int64(result, 0, "n") == 0;

@@ -166,8 +166,9 @@ enum rc run_exec_on(struct run *run, struct db *db, const struct db_server *serv
  * hold everybody up for ever. Looks only now and then. Any thread, with its own connection. */
 enum rc run_end_half_sent(struct run *run, struct db *db, struct err *err);
 
-/* What wrote a column by its name failed because there is no such column: a cutover or rollback gave the name to another
- * and took the lease away. Look for the lease and the names again; *attempts counts how often in a row that happened. */
+/* A statement failed because there is no such column or table: a cutover or rollback gave the name to another and took the
+ * lease away, or the end of a migration took both away. Look for the lease and the names again; *attempts counts how often
+ * in a row that happened. */
 bool run_names_changed(enum rc rc, const struct err *err, int *attempts);
 
 /* Thread bodies; `argument` is the run (writers: struct writer_argument). */

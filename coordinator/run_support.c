@@ -195,7 +195,8 @@ run_names_changed(enum rc rc, const struct err *err, int *attempts)
 {
     if (rc == RC_OK)
         *attempts = 0;
-    return rc == RC_INVALID && strcmp(err->sqlstate, "42703") == 0 && ++*attempts < 5;
+    return rc == RC_INVALID && (strcmp(err->sqlstate, "42703") == 0 || strcmp(err->sqlstate, "42P01") == 0) &&
+           ++*attempts < 5;
 }
 
 /* server: NULL: any. */

@@ -24,6 +24,7 @@ struct search {
     struct embedder *embedder;
     struct vector_types types;
     PGresult *space; /* the one that is searched */
+    PGresult *names; /* NULL, or what its column is called now */
     size_t dimensions;
     float *vector; /* of the query */
 };
@@ -70,7 +71,7 @@ exec_in_space(struct search *s, const char *text, const struct params *params, P
     const struct template_value values[] = {
         {"space", result_string(r, 0, "table_name")},
         {"space_id", result_string(r, 0, "id_column")},
-        {"space_column", result_string(r, 0, "vector_column")},
+        {"space_column", result_string(s->names ? s->names : r, 0, "vector_column")},
         {"operator", result_string(r, 0, "operator")},
         {"vector_schema", schema},
         {"vector", vector},
@@ -239,6 +240,26 @@ report_hits(const struct search_options *options, const char *model, const PGres
     return RC_OK;
 }
 
+/* While the text was embedded, a cutover or rollback may have given the name of the column to the other model's. Whoever has
+ * looked into the table keeps the names as they are until the end of his transaction. */
+static enum rc
+keep_names(struct search *s, struct err *err)
+{
+    struct params params = PARAMS_INIT;
+    enum rc rc;
+
+    params_add_int8(&params, result_int64(s->space, 0, "space_id"));
+    if ((rc = exec_in_space(s, "SELECT FROM {space} LIMIT 0", NULL, NULL, err)) == RC_OK)
+        rc = db_exec(s->db, "SELECT vector_column FROM reembed.space WHERE space_id = $1", &params, &s->names, err);
+    params_clear(&params);
+    if (rc == RC_OK && result_rows(s->names) == 0) {
+        rc = err_set(err, RC_REFUSED, ERR_STATE, "the vectors of %s were dropped meanwhile",
+                     result_string(s->space, 0, "model"));
+        err_hint(err, "search again");
+    }
+    return rc;
+}
+
 /* The settings of the scan and the scan are one transaction: behind a pooler nothing else would hold them together. */
 static enum rc
 find_nearest(struct search *s, PGresult **ret_hits, struct err *err)
@@ -252,7 +273,7 @@ find_nearest(struct search *s, PGresult **ret_hits, struct err *err)
     params_add_vector(&params, &s->types, half ? VECTOR_HALF : VECTOR_FLOAT4, s->vector, s->dimensions);
     params_add_int8(&params, s->options->limit);
     params_add_int4(&params, CONTENT_SHOWN);
-    if ((rc = db_begin(s->db, err)) == RC_OK &&
+    if ((rc = db_begin(s->db, err)) == RC_OK && (rc = keep_names(s, err)) == RC_OK &&
         (rc = db_exec(s->db, sql_search_settings, &wanted, NULL, err)) == RC_OK &&
         (rc = exec_in_space(s, sql_search_nearest, &params, ret_hits, err)) == RC_OK)
         rc = db_commit(s->db, err);
@@ -276,6 +297,7 @@ static void
 close_side(struct search *s)
 {
     PQclear(s->space);
+    PQclear(s->names);
     free(s->vector);
     embedder_close(s->embedder);
     migration_file_free(s->file);

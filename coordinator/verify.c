@@ -2,6 +2,7 @@
  * embedded again. */
 #include <cjson/cJSON.h>
 
+#include "coordinator/column.h"
 #include "coordinator/command_session.h"
 #include "coordinator/exit_code.h"
 #include "coordinator/migration.h"
@@ -18,6 +19,8 @@ struct verify {
     struct db *db;
     struct migration *migration;
     bool repairs; /* what is found may be put into the change log */
+    bool placed;  /* the target is a column of the documents, filled from its side table */
+    struct column_counts column;
     struct sweep_counts counts;
     int64_t unusable;
     int64_t unusable_queued; /* of these: put into the change log now */
@@ -39,6 +42,7 @@ read_stand(struct verify *v, struct err *err)
     if (rc != RC_OK)
         return rc;
     v->repairs = !result_is_null(result, 0, "repairs") && result_bool(result, 0, "repairs");
+    v->placed = result_bool(result, 0, "placed");
     if (!result_bool(result, 0, "target")) {
         rc = err_set(err, RC_REFUSED, ERR_STATE,
                      "migration %s is %s and its target was dropped: nothing is left to verify", v->migration->id,
@@ -85,14 +89,15 @@ walk_vectors(struct verify *v, struct err *err)
 static int64_t
 queued(const struct verify *v)
 {
-    return v->counts.queued + v->unusable_queued + v->sample.queued;
+    return v->counts.queued + v->unusable_queued + v->sample.queued + v->column.noted;
 }
 
 static bool
 holds(const struct verify *v)
 {
     const struct sweep_counts *c = &v->counts;
-    return c->missing == 0 && c->stale == 0 && c->orphaned == 0 && v->unusable == 0 && v->sample.differing == 0;
+    return c->missing == 0 && c->stale == 0 && c->orphaned == 0 && v->unusable == 0 && v->sample.differing == 0 &&
+           v->column.differing == 0;
 }
 
 static bool
@@ -125,6 +130,8 @@ make_report(const struct verify *v, cJSON **ret_report, struct err *err)
 
     for (size_t i = 0; built && i < sizeof figures / sizeof figures[0]; i++)
         built = cJSON_AddNumberToObject(report, figures[i].key, (double)figures[i].value) != NULL;
+    if (built && v->placed)
+        built = cJSON_AddNumberToObject(report, "column_differing", (double)v->column.differing) != NULL;
     if (!built || !add_sample(report, v)) {
         cJSON_Delete(report);
         return err_memory(err);
@@ -142,9 +149,9 @@ judge(const struct verify *v, struct err *err)
         return RC_OK;
     enum rc rc = err_set(err, RC_REFUSED, ERR_GATE,
                          "%s does not hold: %lld missing, %lld stale, %lld orphaned, %lld unusable, %lld of the sample "
-                         "differ",
+                         "differ, %lld of the column differ",
                          v->migration->id, (long long)c->missing, (long long)c->stale, (long long)c->orphaned,
-                         (long long)v->unusable, (long long)v->sample.differing);
+                         (long long)v->unusable, (long long)v->sample.differing, (long long)v->column.differing);
     if (queued(v) > 0)
         err_hint(err, "what is queued is repaired by: reembed run FILE");
     return rc;
@@ -163,7 +170,9 @@ verify_command(const struct verify_options *options, struct cJSON **ret_report, 
         (rc = read_stand(&v, err)) == RC_OK &&
         (rc = verify_sample_open(&v.sample, options, v.migration, v.db, err)) == RC_OK &&
         (rc = sweep(v.db, NULL, v.migration, v.repairs, command_exec, NULL, NULL, &v.counts, err)) == RC_OK &&
-        (rc = walk_vectors(&v, err)) == RC_OK) {
+        (rc = walk_vectors(&v, err)) == RC_OK &&
+        (!v.placed ||
+         (rc = column_compare(v.db, v.migration, command_exec, NULL, NULL, NULL, &v.column, err)) == RC_OK)) {
         v.sample.mark = v.repairs;
         sample_rc = verify_sample_take(&v.sample, options->sample, &failed);
         rc = make_report(&v, ret_report, err);

@@ -1,8 +1,9 @@
 -- The way back where the application keeps the source itself: what a rollback would lose.
 
 -- Documents that should have a vector and have none in the source. NULL: workers keep the source current, there is none,
--- or this role may not look.
-CREATE FUNCTION reembed.source_missing(p_id text) RETURNS bigint
+-- this role may not look, the source's ids are of another type, or there are more than p_most documents by the server's
+-- estimate and it is no moment to walk over them.
+CREATE FUNCTION reembed.source_missing(p_id text, p_most bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   c reembed.collection;
@@ -12,7 +13,7 @@ BEGIN
   SELECT k.* INTO c FROM reembed.migration m JOIN reembed.collection k USING (collection) WHERE m.migration_id = p_id;
   SELECT x.* INTO s FROM reembed.migration m JOIN reembed.space x ON x.space_id = m.source_space
    WHERE m.migration_id = p_id AND NOT x.kept AND NOT x.side;
-  IF NOT FOUND THEN RETURN NULL; END IF;
+  IF NOT FOUND OR (SELECT k.reltuples > p_most FROM pg_class k WHERE k.oid = c.docs) THEN RETURN NULL; END IF;
   IF to_regclass(s.table_name) = c.docs THEN
     EXECUTE format('SELECT count(*) FROM %1$s AS %2$s WHERE %3$s AND %2$s.%4$s IS NULL',
       c.docs_table, c.docs_alias, c.filter, s.vector_column) INTO n;
@@ -21,15 +22,15 @@ BEGIN
       c.docs_table, c.docs_alias, c.filter, s.table_name, s.id_column, c.id_column, s.vector_column) INTO n;
   END IF;
   RETURN n;
-EXCEPTION WHEN insufficient_privilege OR undefined_table OR undefined_column THEN
+EXCEPTION WHEN insufficient_privilege OR undefined_table OR undefined_column OR undefined_function THEN
   RETURN NULL;
 END $$;
 
 -- Those of them that had one when queries went over, or came later: what a rollback would make unfindable. The flip noted
--- how many there were then. NULL: not known.
-CREATE FUNCTION reembed.source_lost(p_id text) RETURNS bigint
+-- how many there were then; where it did not, all count. NULL: not known.
+CREATE FUNCTION reembed.source_lost(p_id text, p_most bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT greatest(reembed.source_missing(p_id) - (e.detail->>'source_missing')::bigint, 0)
+  SELECT greatest(reembed.source_missing(p_id, p_most) - coalesce((e.detail->>'source_missing')::bigint, 0), 0)
   FROM reembed.event e WHERE e.migration_id = p_id AND e.event = 'cutover' ORDER BY e.number DESC LIMIT 1
 $$;
 
@@ -50,7 +51,7 @@ BEGIN
     PERFORM reembed.refuse(m.state, 'rolled_back', format('the rollback window ended at %s; the source is no longer kept current',
       to_char(coalesce(m.finalized_at, m.window_ends_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')));
   END IF;
-  lost := reembed.source_lost(rollback.id);
+  lost := reembed.source_lost(rollback.id, CASE WHEN rollback.force THEN 2000000 END);    -- who forces it wants it now
   IF lost > 0 AND NOT rollback.force THEN
     PERFORM reembed.refuse(m.state, 'rolled_back', format(
       '%s documents that were written since queries went over have no vector in the source (%s), which the application keeps itself: no search would find them; let it fill them in, or go back nevertheless: reembed rollback %s --force',
@@ -78,4 +79,4 @@ BEGIN
    WHERE number = m.number;
 END $$;
 
-REVOKE ALL ON FUNCTION reembed.source_missing(text), reembed.source_lost(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION reembed.source_missing(text, bigint), reembed.source_lost(text, bigint) FROM PUBLIC;

@@ -3,7 +3,7 @@
 --
 -- The side table stays what it is with every placement: read tokens, hashes, sweeps and gates are about it. The column is
 -- a copy of it, made by SQL alone. Three facts keep the copy right:
---   1. A trigger on the side table, made before the copy begins, logs the id of every vector that changes.
+--   1. A trigger on the side table, made before the copy begins, logs the id of every row that is written there.
 --   2. One process at a time copies, first all of the table in the order of the keys, then what is logged. It holds the
 --      drainer's lease of the column's space, and every statement of it checks that lease (fence).
 --   3. Whoever exchanges the names takes away the leases of those that write a column by its name.
@@ -184,8 +184,10 @@ BEGIN
 END $$;
 
 -- An exclusive lock that holds nobody up: it is asked for again and again, 50 ms at a time, with pauses in which those who
--- queued up behind it go on. `p_relations` in the order in which readers of the stable view take them.
-CREATE FUNCTION reembed.lock_briefly(p_relations text, p_patience interval DEFAULT '1 second') RETURNS void
+-- queued up behind it go on. `p_relations` in the order in which readers of the stable view take them. All locks or none,
+-- in one go: a lock held while another is waited for would be a deadlock with those who need both. `p_writers_of`: a table
+-- of which only the writers are kept out.
+CREATE FUNCTION reembed.lock_briefly(p_relations text, p_writers_of text DEFAULT NULL, p_patience interval DEFAULT '1 second') RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   waits constant text := current_setting('lock_timeout');
@@ -195,11 +197,12 @@ BEGIN
   LOOP
     BEGIN
       EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', p_relations);
+      IF p_writers_of IS NOT NULL THEN EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', p_writers_of); END IF;
       EXIT;
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
       IF clock_timestamp() >= until THEN
         PERFORM set_config('lock_timeout', waits, true);
-        RAISE EXCEPTION 'no exclusive lock on % could be had for a moment: other transactions have it in use all the time', p_relations
+        RAISE EXCEPTION 'no exclusive lock on % could be had for a moment: other transactions have it in use all the time', concat_ws(', ', p_relations, p_writers_of)
           USING ERRCODE = 'lock_not_available', HINT = 'look for long transactions in pg_stat_activity; then try again';
       END IF;
       PERFORM pg_sleep(0.05 + random() * 0.1);
@@ -239,33 +242,27 @@ BEGIN
   IF FOUND THEN PERFORM reembed.install_capture(p_collection); END IF;
 END $$;
 
--- The log and the trigger that fills it; from here on no change of a vector in the side table is missed.
+-- The log and the triggers that fill it; from here on no write to the side table is missed.
 CREATE FUNCTION reembed.log_side_table(m reembed.migration, p reembed.placement) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   c reembed.collection;
   target reembed.space;
-  function_name constant text := split_part(p.log_table, '.', 2);
 BEGIN
   IF to_regclass(p.log_table) IS NOT NULL THEN RETURN; END IF;
   SELECT * INTO STRICT c FROM reembed.collection WHERE collection = m.collection;
   SELECT * INTO STRICT target FROM reembed.space WHERE space_id = m.target_space;
   EXECUTE format('CREATE TABLE %s (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, doc_id %s%s NOT NULL, at timestamptz NOT NULL DEFAULT now()) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000)',
     p.log_table, c.id_type, c.id_collation);
-  -- FULL JOIN: it can only be hashed or merged, whatever the plan of the first call was made for
+  -- Also what got a newer token only: its document may be another row than before, without the vector that the old row had.
   EXECUTE format($make$CREATE FUNCTION %1$s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
-  IF TG_OP = 'INSERT' THEN
-    INSERT INTO %1$s (doc_id) SELECT n.doc_id FROM new_rows n;
-  ELSE
-    INSERT INTO %1$s (doc_id) SELECT n.doc_id FROM new_rows n FULL JOIN old_rows o ON n.doc_id = o.doc_id
-    WHERE n.doc_id IS NOT NULL AND NOT (n.embedding IS NULL AND o.embedding IS NULL) AND (n.embedding OPERATOR(%2$s.=) o.embedding) IS NOT TRUE;
-  END IF;
+  INSERT INTO %1$s (doc_id) SELECT n.doc_id FROM new_rows n;
   RETURN NULL;
-END $body$ $make$, p.log_table, reembed.vector_schema());
+END $body$ $make$, p.log_table);
   EXECUTE format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', p.log_table);
   EXECUTE format('CREATE TRIGGER reembed_column_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION %s()', target.table_name, p.log_table);
-  EXECUTE format('CREATE TRIGGER reembed_column_update AFTER UPDATE ON %s REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION %s()', target.table_name, p.log_table);
+  EXECUTE format('CREATE TRIGGER reembed_column_update AFTER UPDATE ON %s REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION %s()', target.table_name, p.log_table);
 END $$;
 
 -- The column itself, empty: the catalog changes, no row does. True: it is there; false: the log is made first, in a
@@ -320,17 +317,30 @@ BEGIN
   RETURN true;
 END $$;
 
--- Documents whose vector in the side table is newer than the one in the column.
-CREATE FUNCTION reembed.column_pending(p_collection text) RETURNS bigint
+-- Waiting changes of a space, and the age of the oldest; counting stops at the limit, so that a view stays cheap. What has
+-- reached the side table of a placed column and not yet the column waits as well.
+CREATE OR REPLACE FUNCTION reembed.pending_changes(p_collection text, p_space bigint, OUT pending bigint, OUT lag_secs double precision)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   log text;
-  n bigint := 0;
+  column_log text;
+  more bigint;
+  lag double precision;
 BEGIN
-  SELECT p.log_table INTO log FROM reembed.placement p JOIN reembed.migration m ON m.number = p.migration
-   WHERE m.collection = p_collection AND to_regclass(p.log_table) IS NOT NULL ORDER BY m.number DESC LIMIT 1;
-  IF log IS NOT NULL THEN EXECUTE format('SELECT count(*) FROM (SELECT 1 FROM %s LIMIT 100000) x', log) INTO n; END IF;
-  RETURN n;
+  SELECT changes_table INTO log FROM reembed.collection WHERE collection = p_collection;
+  IF log IS NULL OR p_space IS NULL THEN pending := 0; lag_secs := 0; RETURN; END IF;
+  EXECUTE format('SELECT count(*) FROM (SELECT 1 FROM %s WHERE space_id = $1 LIMIT 100000) x', log) INTO pending USING p_space;
+  EXECUTE format('SELECT coalesce(extract(epoch FROM clock_timestamp() - at), 0) FROM %s WHERE space_id = $1 ORDER BY seq LIMIT 1', log)
+    INTO lag_secs USING p_space;
+  SELECT p.log_table INTO column_log FROM reembed.placement p JOIN reembed.migration m ON m.number = p.migration
+   WHERE m.target_space = p_space AND to_regclass(p.log_table) IS NOT NULL;
+  IF FOUND THEN
+    EXECUTE format('SELECT count(*) FROM (SELECT 1 FROM %s LIMIT 100000) x', column_log) INTO more;
+    EXECUTE format('SELECT extract(epoch FROM clock_timestamp() - at) FROM %s ORDER BY seq LIMIT 1', column_log) INTO lag;
+    pending := pending + more;
+    lag_secs := greatest(lag_secs, lag);
+  END IF;
+  lag_secs := greatest(coalesce(lag_secs, 0), 0);
 END $$;
 
 -- --- the exchange of the names ---
@@ -379,7 +389,7 @@ CREATE OR REPLACE FUNCTION reembed.route_to(m reembed.migration, p_space bigint,
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   forward constant boolean := p_space = m.target_space;
-  missing constant bigint := CASE WHEN forward THEN reembed.source_missing(m.migration_id) END;
+  missing constant bigint := CASE WHEN forward THEN reembed.source_missing(m.migration_id, 2000000) END;
   waits constant text := current_setting('lock_timeout');
   p reembed.placement;
   routed bigint := p_space;
@@ -439,18 +449,36 @@ BEGIN
   EXECUTE format('ALTER TABLE %s DROP COLUMN %s', p_docs::regclass, p_column);
 END $$;
 
+-- All that an end of a placement changes, locked at once: the side table, the stable view, the documents.
+CREATE FUNCTION reembed.lock_placement(m reembed.migration) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  c reembed.collection;
+  relations text;
+BEGIN
+  SELECT * INTO STRICT c FROM reembed.collection WHERE collection = m.collection FOR UPDATE;
+  SELECT string_agg(k.oid::regclass::text, ', ' ORDER BY v.place) INTO relations
+    FROM (VALUES (1, (SELECT to_regclass(s.table_name) FROM reembed.space s WHERE s.space_id = m.target_space)),
+                 (2, to_regclass(format('reembed_data.%I', reembed.object_name(m.collection, '_current')))), (3, c.docs::regclass)) v(place, relation)
+    JOIN pg_class k ON k.oid = v.relation;
+  IF relations IS NOT NULL THEN PERFORM reembed.lock_briefly(relations); END IF;
+END $$;
+
 -- Of a migration whose queries go to the source: the new column goes, and all that kept it. Returns its name.
 CREATE FUNCTION reembed.unplace(m reembed.migration) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   c reembed.collection;
   p reembed.placement;
+  side text;
 BEGIN
   SELECT * INTO p FROM reembed.placement WHERE migration = m.number;
   IF NOT FOUND THEN RETURN NULL; END IF;
   SELECT * INTO STRICT c FROM reembed.collection WHERE collection = m.collection;
+  side := (SELECT s.table_name FROM reembed.space s WHERE s.space_id = m.target_space);
+  PERFORM reembed.lock_placement(m);
   PERFORM reembed.drop_column(c.docs, p.target_name);
-  PERFORM reembed.drop_side_log(p, (SELECT s.table_name FROM reembed.space s WHERE s.space_id = m.target_space));
+  PERFORM reembed.drop_side_log(p, side);
   DELETE FROM reembed.placement WHERE migration = m.number;
   DELETE FROM reembed.space WHERE space_id = p.column_space;
   PERFORM reembed.renew_capture(m.collection);
@@ -458,38 +486,48 @@ BEGIN
 END $$;
 
 -- Of a finalized migration whose queries go to the new column: the column is on its own from now on, a column of the
--- documents like any other. Changes that wait for the side table go to the column's own space.
+-- documents like any other. It gets what the side table holds; changes that wait for the side table are its own from now
+-- on. Writers are kept out until the end of the transaction: what they write afterwards must be recorded for the column,
+-- so whoever calls this brings the capture in line next.
 CREATE FUNCTION reembed.settle_placement(m reembed.migration) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   c reembed.collection;
   p reembed.placement;
   side reembed.space;
+  placed text;
+  waits constant text := current_setting('lock_timeout');
 BEGIN
+  SELECT * INTO STRICT c FROM reembed.collection WHERE collection = m.collection FOR UPDATE;
   SELECT * INTO p FROM reembed.placement WHERE migration = m.number;
   IF NOT FOUND OR m.state <> 'completed' OR m.finalized_at IS NULL THEN RETURN; END IF;
-  SELECT * INTO STRICT c FROM reembed.collection WHERE collection = m.collection;
-  SELECT * INTO side FROM reembed.space WHERE space_id = m.target_space;
-  EXECUTE format('UPDATE %s SET space_id = $1 WHERE space_id = $2', c.changes_table) USING p.column_space, side.space_id;
+  SELECT * INTO STRICT side FROM reembed.space WHERE space_id = m.target_space;
+  SELECT vector_column INTO STRICT placed FROM reembed.space WHERE space_id = p.column_space;
+  PERFORM reembed.lock_briefly(side.table_name, c.docs::regclass::text);
   IF to_regclass(p.log_table) IS NOT NULL THEN
-    EXECUTE format('INSERT INTO %s (space_id, doc_id) SELECT DISTINCT $1, l.doc_id FROM %s l', c.changes_table, p.log_table) USING p.column_space;
+    PERFORM set_config('lock_timeout', '50ms', true);      -- rows that are locked for an update to come: another time
+    EXECUTE format('UPDATE %1$s AS %2$s SET %4$s = v.embedding FROM (SELECT l.doc_id, s.embedding FROM (SELECT DISTINCT doc_id FROM %5$s) l LEFT JOIN %6$s s ON s.doc_id = l.doc_id) v
+      WHERE %2$s.%3$s = v.doc_id AND NOT (%2$s.%4$s IS NULL AND v.embedding IS NULL) AND (%2$s.%4$s OPERATOR(%7$s.=) v.embedding) IS NOT TRUE',
+      c.docs_table, c.docs_alias, c.id_column, placed, p.log_table, side.table_name, reembed.vector_schema());
+    PERFORM set_config('lock_timeout', waits, true);
   END IF;
+  EXECUTE format('UPDATE %s SET space_id = $1 WHERE space_id = $2', c.changes_table) USING p.column_space, side.space_id;
   PERFORM reembed.drop_side_log(p, side.table_name);
   UPDATE reembed.space s SET canary = side.canary WHERE s.space_id = p.column_space;
   UPDATE reembed.migration SET target_space = p.column_space WHERE target_space = side.space_id;
   UPDATE reembed.migration SET source_space = p.column_space WHERE source_space = side.space_id;
   DELETE FROM reembed.placement WHERE migration = m.number;
   DELETE FROM reembed.space WHERE space_id = side.space_id;
-  EXECUTE format('DROP TABLE IF EXISTS %s', side.table_name);
+  EXECUTE format('DROP TABLE %s', side.table_name);
 END $$;
 
--- Before the next migration of a collection starts, with `reembed.start` in one transaction.
+-- Before the capture of the next migration of a collection is installed, with it in one transaction.
 CREATE FUNCTION reembed.settle_former(p_id text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE former reembed.migration;
 BEGIN
   FOR former IN SELECT o.* FROM reembed.migration m JOIN reembed.migration o ON o.collection = m.collection AND o.number < m.number
-                JOIN reembed.placement p ON p.migration = o.number WHERE m.migration_id = p_id LOOP
+                JOIN reembed.placement p ON p.migration = o.number WHERE m.migration_id = p_id AND m.state NOT IN ('planned', 'cancelled') LOOP
     PERFORM reembed.settle_placement(former);
   END LOOP;
 END $$;
@@ -530,6 +568,7 @@ BEGIN
   UPDATE reembed.migration g SET finished = g.finished + s.done, remaining = g.remaining + s.docs - s.done, truncated = g.truncated + s.truncated
   FROM (SELECT coalesce(sum(docs), 0) AS docs, coalesce(sum(done), 0) AS done, coalesce(sum(truncated), 0) AS truncated FROM d) s
   WHERE g.number = m.number;
+  IF EXISTS (SELECT 1 FROM reembed.placement p WHERE p.migration = m.number) THEN PERFORM reembed.lock_placement(m); END IF;
   IF m.flipped_at IS NOT NULL THEN
     PERFORM reembed.route_to(m, m.source_space, 'unflip');
   END IF;
@@ -578,6 +617,10 @@ BEGIN
     UPDATE reembed.migration SET finalized_at = clock_timestamp(), window_ends_at = least(window_ends_at, clock_timestamp()),
            updated_at = clock_timestamp() WHERE number = m.number RETURNING finalized_at INTO m.finalized_at;
   END IF;
+  IF finalize.detach THEN
+    UPDATE reembed.collection SET detached = true WHERE collection = m.collection;
+    PERFORM reembed.settle_placement(m);       -- nobody would keep its side table any more
+  END IF;
   IF m.state = 'rolled_back' AND m.target_space IS NOT NULL THEN
     PERFORM reembed.unplace(m);
     SELECT * INTO s FROM reembed.space WHERE space_id = m.target_space;
@@ -598,11 +641,7 @@ BEGIN
       PERFORM reembed.renew_capture(m.collection);
     END IF;
   END IF;
-  IF finalize.detach THEN
-    UPDATE reembed.collection SET detached = true WHERE collection = m.collection;
-  END IF;
   PERFORM reembed.install_capture(m.collection);
-  IF finalize.detach THEN PERFORM reembed.settle_placement(m); END IF;   -- nobody would keep its side table any more
   PERFORM set_config('lock_timeout', waits, true);
   PERFORM reembed.record_event(m.migration_id, 'finalize', jsonb_build_object('now', finalize.now, 'drop_source', finalize.drop_source,
     'dropped', drops, 'detach', finalize.detach));
@@ -622,7 +661,7 @@ BEGIN
   IF p_kind = 'reader' THEN
     EXECUTE format('GRANT USAGE ON SCHEMA reembed, reembed_data TO %I', p_role);
     EXECUTE format('GRANT SELECT ON reembed.routing, reembed.progress, reembed.gates, reembed.failures, reembed.events, reembed.workers, reembed.schema_version, reembed.collection, reembed.space, reembed.migration, reembed.placement TO %I', p_role);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION reembed.state_json(text), reembed.routing_json(text), reembed.route_query(text), reembed.route_request(text, boolean), reembed.pending_changes(text, bigint), reembed.metric_operator(text), reembed.source_missing(text), reembed.source_lost(text), reembed.column_pending(text), reembed.finalize_drops(text, boolean) TO %I', p_role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION reembed.state_json(text), reembed.routing_json(text), reembed.route_query(text), reembed.route_request(text, boolean), reembed.pending_changes(text, bigint), reembed.metric_operator(text), reembed.source_missing(text, bigint), reembed.source_lost(text, bigint), reembed.finalize_drops(text, boolean) TO %I', p_role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', (SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc
       WHERE proname IN ('search', 'search_fused') AND pronamespace = 'reembed'::regnamespace), p_role);
     FOR r IN SELECT s.table_name AS name FROM reembed.space s WHERE s.side AND to_regclass(s.table_name) IS NOT NULL

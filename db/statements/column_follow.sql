@@ -1,11 +1,11 @@
--- Vectors that changed in the side table since: the column gets what the side table holds now, nothing where that has
+-- Rows of the side table that were written since: the column gets what the side table holds now, nothing where that has
 -- none. Rows that the application holds locked are left for the next pass. What is logged after this statement's snapshot
 -- stays logged.
--- $1 space of the column  $2 owner  $3 epoch  $4 lease in ms  $5 changes at most
+-- $1 space of the column  $2 owner  $3 epoch  $4 lease in ms  $5 changes at most  $6 behind this number
 WITH fence AS MATERIALIZED (
   UPDATE reembed.drain SET lease_until = clock_timestamp() + $4 * interval '1 millisecond'
   WHERE space_id = $1 AND owner = $2 AND epoch = $3 RETURNING 1),
-reembed_l AS MATERIALIZED (SELECT l.seq, l.doc_id FROM {log} l WHERE (SELECT count(*) FROM fence) > 0 ORDER BY l.seq LIMIT $5),
+reembed_l AS MATERIALIZED (SELECT l.seq, l.doc_id FROM {log} l WHERE (SELECT count(*) FROM fence) > 0 AND l.seq > $6 ORDER BY l.seq LIMIT $5),
 reembed_i AS MATERIALIZED (SELECT DISTINCT l.doc_id AS key FROM reembed_l l),
 reembed_lk AS MATERIALIZED (
   SELECT {alias}.{id} AS id FROM reembed_i JOIN {docs} AS {alias} ON {alias}.{id} = reembed_i.key
@@ -22,4 +22,4 @@ settled AS MATERIALIZED (
 del AS (
   DELETE FROM {log} l WHERE l.seq = ANY (ARRAY(SELECT reembed_l.seq FROM reembed_l WHERE reembed_l.doc_id IN (SELECT settled.id FROM settled))) RETURNING 1)
 SELECT (SELECT count(*) FROM fence) AS fenced, (SELECT count(*) FROM reembed_l) AS listed, (SELECT count(*) FROM w) AS written,
-       (SELECT count(*) FROM del) AS settled
+       (SELECT count(*) FROM del) AS settled, (SELECT coalesce(max(reembed_l.seq), 0) FROM reembed_l) AS highest

@@ -1,4 +1,5 @@
 """target.placement "column": the new vectors get the name of the old column, and an application's SQL stays as it is."""
+import json
 import threading
 import time
 
@@ -6,6 +7,7 @@ import oracle
 import psycopg
 import pytest
 
+from application import PLAIN
 from lab import DIMENSIONS, MODEL, OLD_MODEL, merged
 from program import PATIENCE, eventually, scaled
 from spaces import SOURCE_HASHING, answers, fill_source, routing
@@ -36,8 +38,14 @@ def columns(lab):
 
 
 def settled(lab):
-    return lab.database.value("SELECT coalesce(sum((reembed.pending_changes('docs', s)).pending), 0) + max(reembed.column_pending('docs')) "
-                              "FROM reembed.collection c LEFT JOIN unnest(c.captured) s ON true") == 0
+    return lab.database.value("SELECT sum((reembed.pending_changes('docs', s)).pending) "
+                              "FROM reembed.collection c, unnest(c.captured) s") == 0
+
+
+def captured(lab):
+    """Changes are recorded, for both spaces: from now on none may be lost."""
+    return lab.database.value("SELECT to_regclass('reembed.collection')") is not None and \
+        lab.database.value("SELECT max(cardinality(captured)) FROM reembed.collection") == 2
 
 
 def prepared(lab, count=300, **how):
@@ -211,8 +219,8 @@ def test_an_application_goes_on_through_copy_cutover_rollback_and_kills(lab):
     journal = prepared(lab, scaled(3000, 500))
     file = column_file(lab, {"target": HNSW}, database={"lease_secs": 1}, gates={"max_change_lag_secs": 3600})
     follower = lab.start("run", file, "--follow")
-    eventually(lambda: lab.database.value("SELECT to_regclass('reembed_data.docs_current')"), 20, "the view")
-    application = lab.application(journal)
+    eventually(lambda: captured(lab), 20, "the capture of changes")
+    application = lab.application(journal, kinds={**PLAIN, "same": 15, "back": 8})
     searchers = [Searcher(lab) for _ in range(2)]
     for searcher in searchers:
         searcher.start()
@@ -270,6 +278,85 @@ def test_a_long_transaction_delays_the_cutover_and_nobody_else(lab):
         searcher.stop()
     assert routing(lab)[1] == MODEL
     assert set(columns(lab)) == {"embedding", "embedding__old_hash"}
+
+
+def test_a_document_that_is_deleted_and_inserted_again_as_it_was(lab):
+    """Its row is another one, whose columns are empty; its text is not, so no model is asked for the target."""
+    journal = prepared(lab)
+    file = column_file(lab)
+    lab.run(file)
+    again = "DELETE FROM docs WHERE id <= 40; INSERT INTO docs (id, body, title) SELECT * FROM kept"
+    lab.database.execute(f"CREATE TEMP TABLE kept AS SELECT id, body, title FROM docs WHERE id <= 40; BEGIN; {again}; COMMIT")
+    assert lab.database.value("SELECT count(*) FROM docs WHERE embedding IS NULL") == 40
+    lab.run(file)
+    assert columns(lab) == {"embedding__old_hash": OLD_MODEL, "embedding": MODEL}
+    lab.database.execute("CREATE TEMP TABLE all_of_them AS SELECT id, body, title FROM docs; TRUNCATE docs; "
+                         "INSERT INTO docs (id, body, title) SELECT * FROM all_of_them")
+    lab.run(file)
+    assert columns(lab) == {"embedding__old_hash": OLD_MODEL, "embedding": MODEL}
+    lab.check_untouched(journal)
+
+
+def test_verify_looks_into_the_column_too(lab):
+    """Vectors that somebody else wrote there, or took away, are found and mended."""
+    prepared(lab)
+    file = column_file(lab)
+    lab.run(file)
+    assert "column_differing" in lab.call("verify", "m1", "--json").out
+    lab.database.execute("UPDATE docs SET embedding = embedding__old_hash WHERE id <= 3; UPDATE docs SET embedding = NULL WHERE id = 4")
+    found = json.loads(lab.call("verify", "m1", "--json", code=7).out)
+    assert (found["column_differing"], found["queued"], found["stale"], found["missing"]) == (4, 4, 0, 0)
+    lab.run(file)
+    lab.call("verify", "m1")
+    assert columns(lab) == {"embedding__old_hash": OLD_MODEL, "embedding": MODEL}
+
+
+def test_a_search_that_waits_for_the_exchange_of_names_looks_into_the_right_column(lab):
+    """It has read which column holds which model, and is held up before it opens the table."""
+    journal = prepared(lab, 100)
+    lab.run(column_file(lab, {"target": HNSW}))
+    text = journal.documents[7][0]
+    vector = {model: str(oracle.vectors(model, [text], DIMENSIONS)[0].tolist()) for model in (MODEL, OLD_MODEL)}
+    assert lab.database.value("SELECT reembed.searched_target(m) = p.column_space FROM reembed.migration m JOIN reembed.placement p ON p.migration = m.number")
+    for command, sides in [("rollback", (None, MODEL)), ("cutover", (OLD_MODEL, None)), ("rollback", (OLD_MODEL, None)), ("cutover", (None, MODEL))]:
+        answers_of = []
+        with psycopg.connect(lab.url) as operator:
+            operator.execute(f"SELECT reembed.{command}('m1')")
+
+            def search():
+                with psycopg.connect(lab.url, autocommit=True) as sql:
+                    answers_of.extend(sql.execute("SELECT doc_id FROM reembed.search_fused('docs', %s::vector, %s::vector, 1)",
+                                                  [side and vector[side] for side in sides]).fetchall())
+            thread = threading.Thread(target=search, daemon=True)
+            thread.start()
+            eventually(lambda: lab.database.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
+                                                  "AND query LIKE '%%search_fused%%'"), 20, "the search that waits")
+            operator.commit()
+        thread.join(30)
+        assert answers_of == [("7",)], (command, sides)
+
+
+def test_nothing_that_is_written_while_another_migration_takes_over_is_lost(lab):
+    """The column stops being a copy of its side table and becomes the next migration's source, under an application's writes."""
+    journal = prepared(lab, 200)
+    lab.run(column_file(lab))
+    lab.call("finalize", "m1", "--now", "--drop-source")
+    second = lab.file("m2.json", id="m2", source={"model": MODEL, "provider": {"kind": "hashing"}},
+                      target={"model": "third-hash", "placement": "column"}, gates={"max_change_lag_secs": 3600})
+    lab.database.execute("UPDATE docs SET body = 'still waiting ' || id WHERE id <= 20")       # no process is there to see it
+    for key in range(1, 21):
+        journal.documents[key] = (f"still waiting {key}", journal.documents[key][1])
+    application = lab.application(journal, pace=0, kinds={**PLAIN, "same": 15})
+    for number in range(3):
+        process = lab.start("run", second, env={"REEMBED_FAIL_POINTS": f"prepare.{('entered', 'captured', 'counted')[number]}=kill"})
+        process.wait(60)
+    follower = lab.start("run", second, "--follow")
+    lab.wait_state("completed", "m2")
+    application.stop()
+    eventually(lambda: settled(lab), 60, "the last changes")
+    follower.stops(0, within=5)
+    lab.check_source(journal, "SELECT id, embedding FROM docs", "third-hash")
+    lab.check_source(journal, "SELECT id, embedding__new_hash FROM docs", MODEL)
 
 
 # --- refused by name ---
@@ -363,7 +450,7 @@ def test_a_row_that_the_application_holds_is_filled_later(lab):
         holder.execute("SELECT 1 FROM docs WHERE id IN (7, 50) FOR UPDATE")
         process = lab.start("run", column_file(lab))
         eventually(lambda: lab.database.row("SELECT copy_done FROM reembed.placement") == (True,), 30, "the copy")
-        eventually(lambda: lab.database.value("SELECT reembed.column_pending('docs')") == 2, 10, "the held rows")
+        eventually(lambda: lab.progress("changes_pending") == 2, 10, "the held rows")
         assert lab.database.value("SELECT count(*) FROM docs WHERE embedding__new_hash IS NULL") == 2
         holder.rollback()
     process.ends(0)
