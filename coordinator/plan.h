@@ -38,7 +38,7 @@ struct plan {
     bool canary[2];              /* of the target's and the source's space: one is kept from an earlier start */
     bool schema_missing;
     int schema_latest;
-    bool begun;   /* the migration has started: its documents were counted */
+    bool begun;        /* the migration has started: its documents were counted */
     double docs_bytes; /* of the documents' rows, without what is stored out of line */
     double docs_vector_index_bytes;
     double docs_other_indexes;

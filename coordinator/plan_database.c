@@ -298,8 +298,8 @@ plan_read_index(struct plan *plan, struct err *err)
 
     if (strcmp(plan->migration->index_method, "none") == 0)
         return RC_OK;
-    params_add_int8(&params, plan->migration->column.space_id ? plan->migration->column.space_id
-                                                              : plan->migration->target.id);
+    params_add_int8(&params,
+                    plan->migration->column.space_id ? plan->migration->column.space_id : plan->migration->target.id);
     enum rc rc = db_exec(plan->db, sql_index_facts, &params, &plan->index, err);
     if (rc == RC_OK && (result_rows(plan->index) == 0 || result_bool(plan->index, 0, "valid"))) {
         PQclear(plan->index);
