@@ -116,8 +116,9 @@ def main():
                 "backfill": {"batch_size": 500, "max_concurrent": 2}})
             # all documents are embedded before the clock starts: what follows touches the application's table
             began = time.monotonic()
-            lab.run(lab.file("prepare.json", **merged(parts, {"id": "prepare", "target": {"placement": "side", "index": {"method": "none"}}, "gates": {"auto_cutover": False}})),
-                    code=7, seconds=600, level=None)
+            before = {"id": "prepare", "gates": {"auto_cutover": False},
+                      "target": {"placement": "side", "index": {"method": "none", "m": ..., "ef_construction": ...}}}
+            lab.run(lab.file("prepare.json", **merged(parts, before)), code=7, seconds=600, level=None)
             lab.call("cancel", "prepare")
             print(f"{options.documents:,} documents embedded in {time.monotonic() - began:.0f} s")
             reads, writes, marks = measure(lab, lab.file(**parts), options)
