@@ -12,6 +12,7 @@
 #include "db/statements.h"
 
 #define ROWS_FIRST   50 /* rows of the first statement */
+#define ROWS_LEAST   50 /* where a commit or the processor is slow, fewer rows would not be faster */
 #define ROWS_MOST    2000
 #define STATEMENT_MS 50 /* that a statement should take: it holds its rows for so long */
 #define LOOK_MS      200
@@ -131,8 +132,8 @@ release(struct keeper *k)
 static void
 adapt(struct keeper *k, int64_t took_ms)
 {
-    if (took_ms > STATEMENT_MS && k->rows > 1)
-        k->rows = k->rows * 2 / 3 + 1;
+    if (took_ms > STATEMENT_MS)
+        k->rows = k->rows * 2 / 3 > ROWS_LEAST ? k->rows * 2 / 3 : ROWS_LEAST;
     else if (took_ms < STATEMENT_MS / 2 && k->rows < ROWS_MOST)
         k->rows += k->rows / 2 + 1;
 }

@@ -318,7 +318,7 @@ BEGIN
 END $$;
 
 -- Waiting changes of a space, and the age of the oldest; counting stops at the limit, so that a view stays cheap. What has
--- reached the side table of a placed column and not yet the column waits as well.
+-- reached the side table of a placed column and not yet the column waits as well, once the column has been filled.
 CREATE OR REPLACE FUNCTION reembed.pending_changes(p_collection text, p_space bigint, OUT pending bigint, OUT lag_secs double precision)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -333,7 +333,7 @@ BEGIN
   EXECUTE format('SELECT coalesce(extract(epoch FROM clock_timestamp() - at), 0) FROM %s WHERE space_id = $1 ORDER BY seq LIMIT 1', log)
     INTO lag_secs USING p_space;
   SELECT p.log_table INTO column_log FROM reembed.placement p JOIN reembed.migration m ON m.number = p.migration
-   WHERE m.target_space = p_space AND to_regclass(p.log_table) IS NOT NULL;
+   WHERE m.target_space = p_space AND p.copy_done AND to_regclass(p.log_table) IS NOT NULL;
   IF FOUND THEN
     EXECUTE format('SELECT count(*) FROM (SELECT 1 FROM %s LIMIT 100000) x', column_log) INTO more;
     EXECUTE format('SELECT extract(epoch FROM clock_timestamp() - at) FROM %s ORDER BY seq LIMIT 1', column_log) INTO lag;
