@@ -9,211 +9,15 @@
 #include "base/json.h"
 #include "coordinator/file_field.h"
 #include "coordinator/file_provider.h"
+#include "coordinator/file_tables.h"
 
 /* pgvector's own limits. */
 enum {
-    VECTOR_DIMENSIONS_MAX = 16000,
     VECTOR_INDEX_DIMENSIONS_MAX = 2000,
     HALFVEC_INDEX_DIMENSIONS_MAX = 4000,
     /* Postgres cuts names at 63 bytes, and the view is called <collection>_current. */
     COLLECTION_BYTES_MAX = 63 - (int)sizeof "_current" + 1,
     ID_BYTES_MAX = 200,
-};
-
-static const double ten_years_secs = 315360000;
-
-static const char *const type_words[] = {"vector", "halfvec", NULL};
-static const char *const metric_words[] = {"cosine", "inner_product", "l2", NULL};
-static const char *const placement_words[] = {"side", "column", NULL};
-static const char *const index_words[] = {"hnsw", "ivfflat", "none", "as_source", NULL};
-
-_Static_assert(VECTOR_TYPE_VECTOR == 0 && VECTOR_TYPE_HALFVEC == 1, "type_words are in this order");
-_Static_assert(METRIC_COSINE == 0 && METRIC_INNER_PRODUCT == 1 && METRIC_L2 == 2, "metric_words are in this order");
-_Static_assert(PLACEMENT_SIDE == 0 && PLACEMENT_COLUMN == 1, "placement_words are in this order");
-_Static_assert(INDEX_HNSW == 0 && INDEX_IVFFLAT == 1 && INDEX_NONE == 2 && INDEX_AS_SOURCE == 3, "as index_words");
-_Static_assert(sizeof(enum migration_metric) == sizeof(int), "FIELD_WORD writes an int");
-
-const char *
-migration_vector_type_name(enum migration_vector_type type)
-{
-    return type_words[type];
-}
-
-const char *
-migration_metric_name(enum migration_metric metric)
-{
-    return metric_words[metric];
-}
-
-const char *
-migration_placement_name(enum migration_placement placement)
-{
-    return placement_words[placement];
-}
-
-const char *
-migration_index_method_name(enum migration_index_method method)
-{
-    return index_words[method];
-}
-
-/* --- the file as tables --- */
-
-#define AT(type, member) .offset = offsetof(struct type, member)
-#define TABLE(name, rows)                                                                                              \
-    {                                                                                                                  \
-        .section = (name), .fields = (rows), .count = sizeof(rows) / sizeof(rows)[0]                                   \
-    }
-
-static const struct field top_fields[] = {
-    {.key = "id", .kind = FIELD_TEXT, AT(migration_file, id), .required = true},
-    {.key = "collection", .kind = FIELD_TEXT, AT(migration_file, collection), .required = true},
-    {.key = "documents", .kind = FIELD_SECTION},
-    {.key = "source", .kind = FIELD_SECTION},
-    {.key = "target", .kind = FIELD_SECTION},
-    {.key = "backfill", .kind = FIELD_SECTION},
-    {.key = "gates", .kind = FIELD_SECTION},
-    {.key = "limits", .kind = FIELD_SECTION},
-    {.key = "database", .kind = FIELD_SECTION},
-};
-
-static const struct field documents_fields[] = {
-    {.key = "table", .kind = FIELD_TEXT, AT(migration_documents, table), .required = true},
-    {.key = "id", .kind = FIELD_TEXT, AT(migration_documents, id), .required = true},
-    {.key = "content", .kind = FIELD_TEXT, AT(migration_documents, content), .required = true},
-    {.key = "where", .kind = FIELD_TEXT, AT(migration_documents, where)},
-};
-
-static const struct field source_fields[] = {
-    {.key = "model", .kind = FIELD_TEXT, AT(migration_source, model), .required = true},
-    {.key = "table", .kind = FIELD_TEXT, AT(migration_source, table)},
-    {.key = "id", .kind = FIELD_TEXT, AT(migration_source, id)},
-    {.key = "column", .kind = FIELD_TEXT, AT(migration_source, column), .required = true},
-    {.key = "provider", .kind = FIELD_SECTION},
-};
-
-static const struct field target_fields[] = {
-    {.key = "model", .kind = FIELD_TEXT, AT(migration_target, model), .required = true},
-    {.key = "dimensions",
-     .kind = FIELD_COUNT,
-     AT(migration_target, dimensions),
-     .minimum = 1,
-     .maximum = VECTOR_DIMENSIONS_MAX},
-    {.key = "type", .kind = FIELD_WORD, AT(migration_target, type), .words = type_words},
-    {.key = "metric", .kind = FIELD_WORD, AT(migration_target, metric), .words = metric_words},
-    {.key = "placement", .kind = FIELD_WORD, AT(migration_target, placement), .words = placement_words},
-    {.key = "table", .kind = FIELD_TEXT, AT(migration_target, table)},
-    {.key = "index", .kind = FIELD_SECTION},
-    {.key = "provider", .kind = FIELD_SECTION},
-};
-
-static const struct field index_fields[] = {
-    {.key = "method", .kind = FIELD_WORD, AT(migration_index, method), .words = index_words},
-    {.key = "m", .kind = FIELD_COUNT, AT(migration_index, m), .minimum = 2, .maximum = 100, .kinds = 1U << INDEX_HNSW},
-    {.key = "ef_construction",
-     .kind = FIELD_COUNT,
-     AT(migration_index, ef_construction),
-     .minimum = 4,
-     .maximum = 1000,
-     .kinds = 1U << INDEX_HNSW},
-    {.key = "lists",
-     .kind = FIELD_COUNT,
-     AT(migration_index, lists),
-     .minimum = 1,
-     .maximum = 32768,
-     .kinds = 1U << INDEX_IVFFLAT},
-};
-
-static const struct field backfill_fields[] = {
-    {.key = "batch_size", .kind = FIELD_COUNT, AT(migration_backfill, batch_size), .minimum = 1, .maximum = 10000},
-    {.key = "max_concurrent",
-     .kind = FIELD_COUNT,
-     AT(migration_backfill, max_concurrent),
-     .minimum = 1,
-     .maximum = 512},
-    {.key = "dual_write", .kind = FIELD_SWITCH, AT(migration_backfill, dual_write)},
-    {.key = "target_query_threshold",
-     .kind = FIELD_NUMBER,
-     AT(migration_backfill, target_query_threshold),
-     .maximum = 1},
-    {.key = "rollback_window_secs",
-     .kind = FIELD_NUMBER,
-     AT(migration_backfill, rollback_window_secs),
-     .maximum = ten_years_secs},
-};
-
-static const struct field gates_fields[] = {
-    {.key = "auto_cutover", .kind = FIELD_SWITCH, AT(migration_gates, auto_cutover)},
-    {.key = "max_failed", .kind = FIELD_COUNT, AT(migration_gates, max_failed)},
-    {.key = "max_change_lag_secs", .kind = FIELD_NUMBER, AT(migration_gates, max_change_lag_secs)},
-    {.key = "min_overlap_at_10", .kind = FIELD_OPTIONAL, AT(migration_gates, min_overlap_at_10), .maximum = 1},
-    {.key = "min_recall_change",
-     .kind = FIELD_OPTIONAL,
-     AT(migration_gates, min_recall_change),
-     .minimum = -1,
-     .maximum = 1},
-    {.key = "min_index_recall", .kind = FIELD_OPTIONAL, AT(migration_gates, min_index_recall), .maximum = 1},
-};
-
-static const struct field limits_fields[] = {
-    {.key = "requests_per_minute", .kind = FIELD_OPTIONAL, AT(migration_limits, requests_per_minute), .above = true},
-    {.key = "tokens_per_minute", .kind = FIELD_OPTIONAL, AT(migration_limits, tokens_per_minute), .above = true},
-    {.key = "max_tokens", .kind = FIELD_OPTIONAL, AT(migration_limits, max_tokens), .whole = true},
-    {.key = "max_cost", .kind = FIELD_OPTIONAL, AT(migration_limits, max_cost)},
-    {.key = "price_per_million_tokens", .kind = FIELD_OPTIONAL, AT(migration_limits, price_per_million_tokens)},
-    {.key = "max_documents_per_second",
-     .kind = FIELD_OPTIONAL,
-     AT(migration_limits, max_documents_per_second),
-     .above = true},
-    {.key = "max_replica_lag_secs", .kind = FIELD_OPTIONAL, AT(migration_limits, max_replica_lag_secs)},
-    {.key = "max_wal_bytes_per_second",
-     .kind = FIELD_OPTIONAL,
-     AT(migration_limits, max_wal_bytes_per_second),
-     .above = true},
-    {.key = "max_waiting_locks", .kind = FIELD_OPTIONAL, AT(migration_limits, max_waiting_locks), .whole = true},
-    {.key = "active_hours", .kind = FIELD_TEXT, AT(migration_limits, active_hours)},
-};
-
-static const struct field database_fields[] = {
-    {.key = "lease_secs", .kind = FIELD_NUMBER, AT(migration_database, lease_secs), .minimum = 0.02, .maximum = 86400},
-    /* 0 would mean "no limit" to Postgres, and a stopped process could hold up the others for ever. */
-    {.key = "statement_timeout_secs",
-     .kind = FIELD_NUMBER,
-     AT(migration_database, statement_timeout_secs),
-     .minimum = 0.01,
-     .maximum = 86400},
-    {.key = "lock_timeout_secs",
-     .kind = FIELD_NUMBER,
-     AT(migration_database, lock_timeout_secs),
-     .minimum = 0.01,
-     .maximum = 3600},
-    {.key = "writers", .kind = FIELD_COUNT, AT(migration_database, writers), .minimum = 1, .maximum = 8},
-};
-
-static const struct field_table top_table = TABLE("", top_fields);
-static const struct field_table documents_table = TABLE("documents", documents_fields);
-static const struct field_table source_table = TABLE("source", source_fields);
-static const struct field_table target_table = TABLE("target", target_fields);
-static const struct field_table index_table = TABLE("target.index", index_fields);
-static const struct field_table backfill_table = TABLE("backfill", backfill_fields);
-static const struct field_table gates_table = TABLE("gates", gates_fields);
-static const struct field_table limits_table = TABLE("limits", limits_fields);
-static const struct field_table database_table = TABLE("database", database_fields);
-
-static const struct field_table *const all_tables[] = {
-    &top_table,   &documents_table, &source_table,   &target_table,        &index_table, &backfill_table,
-    &gates_table, &limits_table,    &database_table, &file_provider_table, NULL,
-};
-
-static const struct migration_file defaults = {
-    .target = {.index = {.method = INDEX_HNSW, .m = 16, .ef_construction = 64}},
-    .backfill = {.batch_size = 100,
-                 .max_concurrent = 4,
-                 .dual_write = true,
-                 .target_query_threshold = 0.8,
-                 .rollback_window_secs = 86400},
-    .gates = {.auto_cutover = true, .max_failed = 0, .max_change_lag_secs = 30},
-    .database = {.lease_secs = 60, .statement_timeout_secs = 30, .lock_timeout_secs = 2, .writers = 1},
 };
 
 /* --- sections --- */
@@ -278,12 +82,12 @@ read_documents(const struct file_reader *reader, const cJSON *root, struct migra
                  "such as \"documents\": { \"table\": \"public.docs\", \"id\": \"id\", \"content\": \"body\" }");
         return rc;
     }
-    enum rc rc = file_fields_check(reader, &documents_table, "documents", object, 1, "");
+    enum rc rc = file_fields_check(reader, &file_documents_table, "documents", object, 1, "");
     if (rc != RC_OK)
         return rc;
     if (is_composite(cJSON_GetObjectItemCaseSensitive(object, "id")))
         return refuse_composite(reader, "documents");
-    return file_fields_read(reader, &documents_table, "documents", object, documents);
+    return file_fields_read(reader, &file_documents_table, "documents", object, documents);
 }
 
 static enum rc
@@ -294,12 +98,12 @@ read_source(const struct file_reader *reader, const cJSON *root, struct migratio
     if (object == NULL || cJSON_IsNull(object))
         return RC_OK;
 
-    enum rc rc = file_fields_check(reader, &source_table, "source", object, 1, "");
+    enum rc rc = file_fields_check(reader, &file_source_table, "source", object, 1, "");
     if (rc != RC_OK)
         return rc;
     if (is_composite(cJSON_GetObjectItemCaseSensitive(object, "id")))
         return refuse_composite(reader, "source");
-    rc = file_fields_read(reader, &source_table, "source", object, source);
+    rc = file_fields_read(reader, &file_source_table, "source", object, source);
     if (rc != RC_OK)
         return rc;
 
@@ -326,26 +130,26 @@ read_source(const struct file_reader *reader, const cJSON *root, struct migratio
 static enum rc
 read_index(const struct file_reader *reader, const cJSON *target, bool has_source, struct migration_index *index)
 {
-    const struct field_table method_only = {.section = "target", .fields = index_fields, .count = 1};
+    const struct field_table method_only = {.section = "target", .fields = file_index_table.fields, .count = 1};
     const cJSON *object = cJSON_GetObjectItemCaseSensitive(target, "index");
     enum rc rc = RC_OK;
 
     if (object == NULL || cJSON_IsNull(object))
         return RC_OK;
     if (cJSON_IsString(object)) {
-        const struct field word = {
-            .key = "index", .kind = FIELD_WORD, AT(migration_index, method), .words = index_words};
+        struct field word = file_index_table.fields[0];
         const struct field_table as_word = {.section = "target", .fields = &word, .count = 1};
+        word.key = "index";
         rc = file_fields_read(reader, &as_word, "target", target, index);
     } else if (!cJSON_IsObject(object)) {
         rc = file_refuse(reader, "target", "index", "must be an object, or one of hnsw, ivfflat, none, as_source");
     } else {
         rc = file_fields_read(reader, &method_only, "target.index", object, index);
         if (rc == RC_OK)
-            rc = file_fields_check(reader, &index_table, "target.index", object, 1U << index->method,
-                                   index_words[index->method]);
+            rc = file_fields_check(reader, &file_index_table, "target.index", object, 1U << index->method,
+                                   migration_index_method_name(index->method));
         if (rc == RC_OK)
-            rc = file_fields_read(reader, &index_table, "target.index", object, index);
+            rc = file_fields_read(reader, &file_index_table, "target.index", object, index);
     }
     if (rc != RC_OK)
         return rc;
@@ -402,9 +206,9 @@ read_target(const struct file_reader *reader, const cJSON *root, struct migratio
     if (object == NULL || cJSON_IsNull(object))
         return file_refuse(reader, "", "target", "is missing");
 
-    enum rc rc = file_fields_check(reader, &target_table, "target", object, 1, "");
+    enum rc rc = file_fields_check(reader, &file_target_table, "target", object, 1, "");
     if (rc == RC_OK)
-        rc = file_fields_read(reader, &target_table, "target", object, target);
+        rc = file_fields_read(reader, &file_target_table, "target", object, target);
     if (rc == RC_OK)
         rc = read_index(reader, object, file->source.present, &target->index);
     if (rc == RC_OK)
@@ -456,7 +260,7 @@ read_active_hours(const struct file_reader *reader, const char *text, struct act
 static enum rc
 read_limits(const struct file_reader *reader, const cJSON *root, struct migration_limits *limits)
 {
-    enum rc rc = read_settings(reader, root, &limits_table, limits);
+    enum rc rc = read_settings(reader, root, &file_limits_table, limits);
     if (rc == RC_OK && limits->max_cost.given && !limits->price_per_million_tokens.given) {
         rc = file_refuse(reader, "limits", "max_cost", "needs price_per_million_tokens, or nothing could be counted");
         err_hint(reader->err, "give the provider's price in the same currency, or limit max_tokens instead");
@@ -469,9 +273,9 @@ read_limits(const struct file_reader *reader, const cJSON *root, struct migratio
 static enum rc
 read_file(const struct file_reader *reader, const cJSON *root, struct migration_file *file)
 {
-    enum rc rc = file_fields_check(reader, &top_table, "", root, 1, "");
+    enum rc rc = file_fields_check(reader, &file_top_table, "", root, 1, "");
     if (rc == RC_OK)
-        rc = file_fields_read(reader, &top_table, "", root, file);
+        rc = file_fields_read(reader, &file_top_table, "", root, file);
     if (rc == RC_OK)
         rc = check_name(reader, "id", file->id, ID_BYTES_MAX);
     if (rc == RC_OK)
@@ -483,13 +287,13 @@ read_file(const struct file_reader *reader, const cJSON *root, struct migration_
     if (rc == RC_OK)
         rc = read_target(reader, root, file);
     if (rc == RC_OK)
-        rc = read_settings(reader, root, &backfill_table, &file->backfill);
+        rc = read_settings(reader, root, &file_backfill_table, &file->backfill);
     if (rc == RC_OK)
-        rc = read_settings(reader, root, &gates_table, &file->gates);
+        rc = read_settings(reader, root, &file_gates_table, &file->gates);
     if (rc == RC_OK)
         rc = read_limits(reader, root, &file->limits);
     if (rc == RC_OK)
-        rc = read_settings(reader, root, &database_table, &file->database);
+        rc = read_settings(reader, root, &file_database_table, &file->database);
     return rc;
 }
 
@@ -524,7 +328,7 @@ migration_file_parse(const char *path, const char *text, size_t length, struct m
 
     if (file == NULL)
         return err_memory(why);
-    *file = defaults;
+    *file = file_defaults;
     json_watch_memory();
     file->arena = arena_new(0);
     file->extra = cJSON_CreateArray();
@@ -540,7 +344,7 @@ migration_file_parse(const char *path, const char *text, size_t length, struct m
         goto out;
 
     const struct file_reader reader = {
-        .path = file->path, .text = text, .length = length, .arena = file->arena, .err = why, .tables = all_tables};
+        .path = file->path, .text = text, .length = length, .arena = file->arena, .err = why, .tables = file_tables};
     rc = read_file(&reader, root, file);
     if (rc != RC_OK)
         goto out;
@@ -605,26 +409,26 @@ void
 migration_file_config_json(const struct migration_file *file, struct strbuf *out)
 {
     strbuf_putc(out, '{');
-    file_fields_json(&top_table, file, 1, out);
+    file_fields_json(&file_top_table, file, 1, out);
     strbuf_putc(out, ',');
-    section_json(&documents_table, &file->documents, 1, out);
+    section_json(&file_documents_table, &file->documents, 1, out);
     strbuf_putc(out, ',');
     if (file->source.present)
-        section_json(&source_table, &file->source, 1, out);
+        section_json(&file_source_table, &file->source, 1, out);
     else
         strbuf_puts(out, "\"source\":null");
     strbuf_puts(out, ",\"target\":{");
-    file_fields_json(&target_table, &file->target, 1, out);
+    file_fields_json(&file_target_table, &file->target, 1, out);
     strbuf_puts(out, ",\"index\":{");
-    file_fields_json(&index_table, &file->target.index, 1U << file->target.index.method, out);
+    file_fields_json(&file_index_table, &file->target.index, 1U << file->target.index.method, out);
     strbuf_puts(out, "}},");
-    section_json(&backfill_table, &file->backfill, 1, out);
+    section_json(&file_backfill_table, &file->backfill, 1, out);
     strbuf_putc(out, ',');
-    section_json(&gates_table, &file->gates, 1, out);
+    section_json(&file_gates_table, &file->gates, 1, out);
     strbuf_putc(out, ',');
-    section_json(&limits_table, &file->limits, 1, out);
+    section_json(&file_limits_table, &file->limits, 1, out);
     strbuf_putc(out, ',');
-    section_json(&database_table, &file->database, 1, out);
+    section_json(&file_database_table, &file->database, 1, out);
     strbuf_putc(out, '}');
 }
 
