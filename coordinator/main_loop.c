@@ -201,6 +201,30 @@ main_beat(struct run *run, struct db *db, bool last, struct err *err)
 
 /* --- progress --- */
 
+/* What this process has seen done, and what some of its threads have ended for. */
+struct seen {
+    bool completed;
+    bool backfilled;
+};
+
+/* A standby that takes over may have missed the last transactions: the completion, the last chunks, even the count of the
+ * documents. No thread of ours would come back to them, so all begin anew. `seen` is from before the look, else what
+ * was done between the two would seem undone. */
+static void
+look_for_losses(struct run *run, const struct seen *seen, const PGresult *r)
+{
+    const char *state = result_string(r, 0, "state");
+    bool undone = strcmp(state, "planned") == 0;
+
+    if (strcmp(state, "in_progress") == 0)
+        undone = seen->completed || !result_bool(r, 0, "counted") ||
+                 (seen->backfilled && !result_bool(r, 0, "backfilled"));
+    if (undone && !run_stopping(run)) {
+        log_event(LOG_WARNING, "the server lost what was done already: beginning anew");
+        run_stop(run, STOP_UNDONE, RC_OK, NULL);
+    }
+}
+
 static double
 real_or_unknown(const PGresult *r, const char *name)
 {
@@ -213,12 +237,17 @@ show_progress(struct run *run, struct db *db, struct err *err)
     struct params params = PARAMS_INIT;
     PGresult *r = NULL;
     char note[sizeof run->note] = "";
+    const struct seen seen = {
+        .completed = atomic_load(&run->keep_only),
+        .backfilled = atomic_load(&run->backfill_over),
+    };
     enum rc rc;
 
     params_add_text(&params, run->migration->id);
     rc = db_exec(db, sql_run_progress, &params, &r, err);
     if (rc != RC_OK || result_rows(r) == 0)
         goto out;
+    look_for_losses(run, &seen, r);
     pthread_mutex_lock(&run->mutex);
     run->remaining = result_int64(r, 0, "remaining");
     run->alive_workers = result_int64(r, 0, "workers");
@@ -260,13 +289,13 @@ out:
 /* --- the loop --- */
 
 static void
-look_for_reasons(struct run *run, int64_t started_ms, bool reader_done)
+look_for_reasons(struct run *run, bool reader_done)
 {
     const struct run_options *o = run->options;
 
     if (o->stop && atomic_load(o->stop))
         run_stop(run, STOP_SIGNAL, RC_OK, NULL);
-    else if (o->max_runtime_secs > 0 && (double)(clock_now_ms() - started_ms) / 1000 >= o->max_runtime_secs)
+    else if (o->max_runtime_secs > 0 && (double)(clock_now_ms() - run->started_ms) / 1000 >= o->max_runtime_secs)
         run_stop(run, STOP_RUNTIME, RC_OK, NULL);
     else if (o->once && reader_done && !atomic_load(&run->backfill_over) && atomic_load(&run->in_flight) == 0 &&
              (atomic_load(&run->drained_once[EMBEDDER_TARGET]) || !atomic_load(&run->drain_allowed)))
@@ -289,10 +318,12 @@ look_for_reasons(struct run *run, int64_t started_ms, bool reader_done)
 void
 main_loop(struct run *run, struct db *db)
 {
-    int64_t started_ms = clock_now_ms(), beat_ms = 0, shown_ms = 0;
+    int64_t beat_ms = 0, shown_ms = 0;
     int64_t every = run->lease_ms / 3 < BEAT_MS ? run->lease_ms / 3 + 1 : BEAT_MS;
     int attempt = 0;
 
+    if (run->started_ms == 0)
+        run->started_ms = clock_now_ms();
     atomic_store(&run->measurements->working, true);
     db_set_stop(db, run->options->stop); /* no statement of this loop is worth more than a signal */
     while (!run_stopping(run)) {
@@ -318,7 +349,7 @@ main_loop(struct run *run, struct db *db)
         if (rc != RC_OK && rc != RC_CLOSED)
             run_stop(run, STOP_FAILED, rc, &err);
         measure_queues(run);
-        look_for_reasons(run, started_ms, atomic_load(&run->reader_done));
+        look_for_reasons(run, atomic_load(&run->reader_done));
         run_sleep(run, every < 100 ? every : 100);
     }
     db_set_stop(db, &run->abandon);

@@ -251,64 +251,85 @@ exit_of_preparation(struct prepared *p, enum rc rc, struct err *err)
     return exit_code_of(rc, err);
 }
 
+/* Once from the connection to the end. With STOP_UNDONE the code means nothing. */
+static int
+work(struct prepared *p, struct err *err)
+{
+    struct threads threads = {0};
+    bool nothing = false;
+    enum rc rc = prepare_migration(p, &nothing, err);
+
+    if (rc != RC_OK)
+        return exit_of_preparation(p, rc, err);
+    if (nothing)
+        return exit_when_completed(p);
+    log_event(LOG_INFO, "working", LF_STR("migration", p->file->id), LF_INT("threads", p->run.threads),
+              LF_INT("batch_size", p->run.batch_size));
+    if ((rc = fail_point("run.prepared", err)) == RC_OK && (rc = start_threads(&p->run, &threads, err)) == RC_OK)
+        rc = fail_point("run.started", err);
+    if (rc == RC_OK)
+        main_loop(&p->run, p->db);
+    else
+        run_stop(&p->run, STOP_FAILED, rc, err);
+    if (p->run.pool)
+        wait_for_threads(&p->run, p->db, &threads);
+    (void)fail_point("run.joined", NULL);
+    if (!db_alive(p->db)) {
+        struct err ignored = ERR_INIT;
+        struct retry_policy once = {.max_attempts = 1, .total_ms = 2000};
+        db_set_stop(p->db, NULL);
+        db_reconnect(p->db, &once, &ignored);
+        db_set_stop(p->db, &p->run.abandon);
+    }
+    release_chunks(&p->run, p->db);
+    (void)fail_point("run.released", NULL);
+    struct err ignored = ERR_INIT;
+    if (db_alive(p->db)) {
+        main_beat(&p->run, p->db, true, &ignored);
+        record_end(p, err);
+    } else {
+        *err = p->run.err;
+    }
+    (void)fail_point("run.recorded", NULL);
+    return exit_of_run(p, err);
+}
+
+static void
+clear(struct prepared *p)
+{
+    pool_close(p->run.pool);
+    flow_close(p->run.flow);
+    for (size_t i = 0; i < p->run.writers; i++)
+        queue_free(p->run.finished[i]);
+    for (size_t i = 0; i < POOL_MAX_EMBEDDERS; i++)
+        embedder_close(p->run.embedders[i]);
+    db_close(p->db);
+    migration_free(p->migration);
+    pthread_cond_destroy(&p->run.changed);
+    pthread_mutex_destroy(&p->run.mutex);
+}
+
 int
 run_command(const struct run_options *options, char *ret_migration_id, struct err *err)
 {
-    struct prepared p = {.state = ""};
-    struct threads threads = {0};
-    bool nothing = false;
+    struct migration_file *file = NULL;
+    int64_t started_ms = 0;
+    bool connected = false, undone;
     int code;
-    enum rc rc = prepare_read_file(options, ret_migration_id, &p.file, err);
+    enum rc rc = prepare_read_file(options, ret_migration_id, &file, err);
 
     if (rc != RC_OK)
         return exit_code_of(rc, err);
-    prepare_begin(&p, options);
-    rc = prepare_migration(&p, &nothing, err);
-    if (rc != RC_OK) {
-        code = exit_of_preparation(&p, rc, err);
-    } else if (nothing) {
-        code = exit_when_completed(&p);
-    } else {
-        log_event(LOG_INFO, "working", LF_STR("migration", p.file->id), LF_INT("threads", p.run.threads),
-                  LF_INT("batch_size", p.run.batch_size));
-        if ((rc = fail_point("run.prepared", err)) == RC_OK && (rc = start_threads(&p.run, &threads, err)) == RC_OK)
-            rc = fail_point("run.started", err);
-        if (rc == RC_OK)
-            main_loop(&p.run, p.db);
-        else
-            run_stop(&p.run, STOP_FAILED, rc, err);
-        if (p.run.pool)
-            wait_for_threads(&p.run, p.db, &threads);
-        (void)fail_point("run.joined", NULL);
-        if (!db_alive(p.db)) {
-            struct err ignored = ERR_INIT;
-            struct retry_policy once = {.max_attempts = 1, .total_ms = 2000};
-            db_set_stop(p.db, NULL);
-            db_reconnect(p.db, &once, &ignored);
-            db_set_stop(p.db, &p.run.abandon);
-        }
-        release_chunks(&p.run, p.db);
-        (void)fail_point("run.released", NULL);
-        struct err ignored = ERR_INIT;
-        if (db_alive(p.db)) {
-            main_beat(&p.run, p.db, true, &ignored);
-            record_end(&p, err);
-        } else {
-            *err = p.run.err;
-        }
-        (void)fail_point("run.recorded", NULL);
-        code = exit_of_run(&p, err);
-    }
-    pool_close(p.run.pool);
-    flow_close(p.run.flow);
-    for (size_t i = 0; i < p.run.writers; i++)
-        queue_free(p.run.finished[i]);
-    for (size_t i = 0; i < POOL_MAX_EMBEDDERS; i++)
-        embedder_close(p.run.embedders[i]);
-    db_close(p.db);
-    migration_free(p.migration);
-    pthread_cond_destroy(&p.run.changed);
-    pthread_mutex_destroy(&p.run.mutex);
-    migration_file_free(p.file);
+    do {
+        struct prepared p = {.state = "", .file = file, .run.started_ms = started_ms};
+        prepare_begin(&p, options);
+        atomic_store(&p.run.connected, connected); /* the database is waited for as long as before */
+        code = work(&p, err);
+        undone = atomic_load(&p.run.stop_reason) == STOP_UNDONE;
+        started_ms = p.run.started_ms;
+        connected = atomic_load(&p.run.connected);
+        clear(&p);
+    } while (undone);
+    migration_file_free(file);
     return code;
 }

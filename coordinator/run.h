@@ -42,6 +42,7 @@ enum stop_reason {
     STOP_CANCELLED, /* or rolled back */
     STOP_BLOCKED,   /* only the flip is left and a gate holds it back */
     STOP_DONE,      /* completed, or drained */
+    STOP_UNDONE,    /* another server took over that missed what was done: run_command begins anew */
     STOP_FAILED,    /* run->err says why; another process may have failed it */
 };
 
@@ -72,6 +73,7 @@ struct run {
     bool sample_only;          /* --until: a random share goes ahead by way of the change log, and then it ends */
     atomic_bool flipped;
     atomic_bool connected;   /* the database answered once */
+    int64_t started_ms;      /* main thread only: when the command began to work */
     atomic_bool reader_done; /* the reader has returned */
     atomic_int threads_busy; /* reader, drainers, finisher: not returned yet */
     atomic_int writers_busy;

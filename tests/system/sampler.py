@@ -18,15 +18,21 @@ PLACE = """
     SELECT s.table_name, s.space_id, c.changes_table FROM reembed.migration m JOIN reembed.space s ON s.space_id = m.target_space
     JOIN reembed.collection c ON c.collection = m.collection WHERE m.migration_id = 'm1'"""
 
-# Documents beside their vectors. `noted`: a change of the document, or a TRUNCATE, waits in the log.
+# Documents beside their vectors. `noted`: a change of the document, or a TRUNCATE, waits in the log. `passed`: it has no
+# vector, and it is not before the backfill any more: not to be cut yet, and in no open chunk behind its cursor.
 DOCUMENTS = """
-    WITH waiting AS MATERIALIZED (SELECT DISTINCT doc_id FROM {changes} WHERE space_id = {space})
+    WITH waiting AS MATERIALIZED (SELECT DISTINCT doc_id FROM {changes} WHERE space_id = {space}),
+    m AS MATERIALIZED (SELECT number, state, counted, bound::bigint, cut_upto::bigint, cut_done FROM reembed.migration WHERE migration_id = 'm1'),
+    open AS MATERIALIZED (SELECT k.cursor::bigint, k.hi::bigint FROM reembed.chunk k JOIN m ON k.migration = m.number WHERE k.state < 2)
     SELECT coalesce(d.id, t.doc_id)::text, d.body, vector_send(t.embedding),
            coalesce(d.id, t.doc_id) IN (SELECT doc_id FROM waiting WHERE doc_id IS NOT NULL)
              OR EXISTS (SELECT 1 FROM waiting WHERE doc_id IS NULL) AS noted,
            EXISTS (SELECT 1 FROM reembed.failure f WHERE f.space_id = {space} AND f.doc_id = d.id::text) AS excused,
-           (SELECT state FROM reembed.migration WHERE migration_id = 'm1') = 'completed' AS completed
-    FROM docs d FULL JOIN {target} t ON t.doc_id = d.id WHERE d.id IS NOT NULL OR t.embedding IS NOT NULL"""
+           t.embedding IS NULL AND m.counted AND NOT coalesce(d.id <= m.bound AND (
+             NOT m.cut_done AND coalesce(d.id > m.cut_upto, true)
+             OR EXISTS (SELECT 1 FROM open k WHERE coalesce(d.id > k.cursor, true) AND d.id <= k.hi)), false) AS passed,
+           m.state = 'completed' AS completed
+    FROM docs d FULL JOIN {target} t ON t.doc_id = d.id CROSS JOIN m WHERE d.id IS NOT NULL OR t.embedding IS NOT NULL"""
 
 BACKENDS = """
     SELECT application_name, state, extract(epoch FROM clock_timestamp() - state_change)::float8, left(query, 120)
@@ -106,14 +112,15 @@ class Sampler(threading.Thread):
             rows = cursor.execute(DOCUMENTS.format(target=target, space=space, changes=changes)).fetchall()
         held = [row for row in rows if row[1] and row[2] is not None]
         expected = self.vectors.of([row[1] for row in held])
-        for (key, body, sent, noted, _, _), vector in zip(held, expected):
+        for (key, body, sent, noted, *_), vector in zip(held, expected):
             if not noted and not numpy.array_equal(floats(sent), vector):
                 self._complain(f"document {key} is silently stale: its vector is not of {body[:60]!r} and no change is noted")
-        for key, body, sent, noted, excused, completed in rows:
+        for key, body, sent, noted, excused, passed, completed in rows:
             if body is None and sent is not None and not noted:
                 self._complain(f"document {key} is gone, its vector is not, and no change is noted")
-            if completed and body and body.strip() and sent is None and not noted and not excused:
-                self._complain(f"completed, but document {key} has no vector, no failure, and no change is noted")
+            if passed and body and body.strip() and not noted and not excused:
+                self._complain(f"{'completed, but ' if completed else ''}document {key} is forgotten: it has no vector, no failure, "
+                               f"no change is noted, and no chunk will come by it")
 
     def _look_backends(self, sql):
         rows = sql.execute(BACKENDS).fetchall()

@@ -52,6 +52,7 @@ class Trial:
         self.recoveries = []
         self.sigterms = []              # seconds from SIGTERM to the end
         self.wasted = []                # (texts paid twice, kills)
+        self.notes = []                 # sentences for the report
         self.looks = 0
         self.journal = None
         self.application = self.sampler = self.provider = None

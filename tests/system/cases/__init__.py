@@ -3,7 +3,7 @@
     @case("name", pr=1, night=20, release=40)
     def name(context): ...
 
-The three numbers say how many trials of it a level holds. Trial number i of a case always has the same choices for the
+The three numbers say how many trials of it a level holds; `longest`, how many seconds one may take. Trial number i of a case always has the same choices for the
 same seed, whatever else is run beside it.
 """
 import dataclasses
@@ -17,14 +17,15 @@ class Case:
     name: str
     run: object
     trials: dict                        # of each level
+    longest: float                      # seconds
 
 
 CASES = {}
 
 
-def case(name, pr, night, release=None):
+def case(name, pr, night, release=None, longest=240):
     def register(function):
-        CASES[name] = Case(name, function, {"pr": pr, "night": night, "release": night * 2 if release is None else release})
+        CASES[name] = Case(name, function, {"pr": pr, "night": night, "release": night * 2 if release is None else release}, longest)
         return function
     return register
 

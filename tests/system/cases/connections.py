@@ -132,18 +132,30 @@ def failovers(context):
     trial.finish()
 
 
-@case("lost-reads", pr=1, night=6)
+LOST_READS = ("drainer.embedded", "writer.sending", "drainer.read", "drainer.listed", "drainer.written")
+
+
+@case("lost-reads", pr=2, night=10)
 def lost_reads(context):
     """A text is read that the next primary never had, and whoever read it stands still until that one has taken over."""
     pair = context.open(Pair(context.version))
-    trial = context.trial(server_url=pair.url(), documents=100, lease=30)
+    point = LOST_READS[context.number % len(LOST_READS)]
+    # nobody else is there, and a lease that has run out still is a fence
+    trial = context.trial(server_url=pair.url(), documents=100, lease=6 if point == "writer.sending" else 30)
     trial.url = pair.url(trial.database.name)
-    point = ("drainer.embedded", "drainer.read", "drainer.listed", "drainer.written")[context.number % 4]
-    trial.settle()
-    follower = trial.start("--follow", fault=f"{point}=stop@1")
-    eventually(lambda: trial.database.value("SELECT count(*) FROM reembed.drain WHERE owner IS NOT NULL"), 30, "the drainer")
-    pair.cut()
-    trial.change()
+    if point == "writer.sending":
+        follower = trial.start("--follow", fault=f"reader.claimed=stop@1,{point}=stop@1")
+        assert trial.stopped(follower), follower
+        pair.cut()                      # the next primary knows the lease, and no word of what is read under it
+        trial.change()
+        follower.send(signal.SIGCONT)
+        eventually(lambda: f"fail point {point}" in follower.err, 30, "the chunk to be read and embedded")
+    else:
+        trial.settle()
+        follower = trial.start("--follow", fault=f"{point}=stop@1")
+        eventually(lambda: trial.database.value("SELECT count(*) FROM reembed.drain WHERE owner IS NOT NULL"), 30, "the drainer")
+        pair.cut()
+        trial.change()
     assert trial.stopped(follower), follower
     pair.fail_over()
     trial.counts["failovers"] += 1
@@ -154,6 +166,40 @@ def lost_reads(context):
     follower.send(signal.SIGCONT)
     eventually(lambda: "connected to the database again" in follower.err and trial.sampler.looks > 50, 30, "the follower to go on")
     trial.terminate(follower, within=None)
+    trial.finish()
+
+
+@case("lost-ends", pr=2, night=8)
+def lost_ends(context):
+    """Nothing is left to do for a process, and then the primary dies and with it all that was done. It comes back to it:
+    one that was about to complete the migration, one that had completed it, one that found it completed and never had
+    anything to do."""
+    pair = context.open(Pair(context.version))
+    trial = context.trial(server_url=pair.url(), documents=200, lease=0.5)
+    trial.url = pair.url(trial.database.name)
+    trial.lab.run(trial.configure(), "--until", 0.2, code=3)
+    pair.cut()
+    if context.number % 2:
+        fleet = [trial.start("--follow")]
+        eventually(lambda: "completed; changes are followed" in fleet[0].err, 30, "the first process to complete it")
+        fleet += fleet_of(trial, 1)
+        eventually(lambda: "working" in fleet[1].err, 30, "the second process to follow")
+    else:
+        fleet = [trial.start("--follow", fault="finisher.completing=stop@1")]
+        assert trial.stopped(fleet[0]), fleet[0]
+    pair.fail_over()
+    trial.counts["failovers"] += 1
+    trial.counts["lossy_failovers"] += 1
+    trial.database.reconnect()
+    trial.sample(outages=True, url=trial.url)
+    trial.write(pace=0.05, outages=True, url=trial.url)
+    fleet[0].send(signal.SIGCONT)
+    for process in fleet:
+        eventually(lambda: "beginning anew" in process.err, 30, "a process to begin anew")
+    trial.wait_completed()
+    trial.application.stop()
+    for process in fleet:
+        trial.terminate(process, within=None)
     trial.finish()
 
 

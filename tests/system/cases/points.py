@@ -80,13 +80,26 @@ def count(trial, process, point, kind):
         trial.counts[f"point {point} {kind}"] += 1
 
 
-def split(number):
-    return POINTS[number % len(POINTS)], number // len(POINTS)
+def everywhere(context, number, attempt):
+    """Trial `number` of an action: all points, then all again at another time. A time that never came is no trial: then
+    once more at the first. attempt(context, point, rounds) tells whether it was reached."""
+    point, rounds = POINTS[number % len(POINTS)], number // len(POINTS)
+    if not attempt(context, point, rounds) and rounds > 0:
+        attempt(context, point, 0)
+
+
+def every_third(context, offset):
+    """The first trials, which are few at the level of CI, take every third point."""
+    order = sorted(range(len(POINTS)), key=lambda number: (number - offset) % 3)
+    return order[context.number] if context.number < len(order) else context.number
 
 
 @case("point-kill", pr=len(POINTS), night=5 * len(POINTS))
 def point_kill(context):
-    point, rounds = split(context.number)
+    everywhere(context, context.number, kill_at)
+
+
+def kill_at(context, point, rounds):
     trial, process, other = hit(context, point, "kill", rounds)
     code = trial.ended(process, (-9, 0))
     count(trial, process, point, "kill")
@@ -95,11 +108,15 @@ def point_kill(context):
     if other is not None:
         trial.ended(other, (0,))
     trial.finish()
+    return reached(process, point)
 
 
 @case("point-error", pr=len(POINTS), night=5 * len(POINTS))
 def point_error(context):
-    point, rounds = split(context.number)
+    everywhere(context, context.number, fail_at)
+
+
+def fail_at(context, point, rounds):
     trial, process, other = hit(context, point, "error:retry" if rounds % 3 == 2 else "error", rounds)
     # 4: the connection was cut before it had ever worked
     trial.ended(process, (0, 1, 3, 4))
@@ -107,24 +124,30 @@ def point_error(context):
     if other is not None:
         trial.ended(other, (0, 4))
     trial.finish()
+    return reached(process, point)
 
 
 @case("point-delay", pr=len(POINTS) // 3, night=5 * len(POINTS))
 def point_delay(context):
-    number = context.number if context.number >= len(POINTS) else context.number * 3 % len(POINTS)
-    point, rounds = split(number)
+    everywhere(context, every_third(context, 0), delay_at)
+
+
+def delay_at(context, point, rounds):
     trial, process, other = hit(context, point, "delay:900", rounds)
     trial.ended(process, (0,))
     count(trial, process, point, "delay")
     if other is not None:
         trial.ended(other, (0,))
     trial.finish()
+    return reached(process, point)
 
 
 @case("point-term", pr=len(POINTS) // 3, night=2 * len(POINTS))
 def point_term(context):
-    number = context.number if context.number >= len(POINTS) else (context.number * 3 + 1) % len(POINTS)
-    point, rounds = split(number)
+    everywhere(context, every_third(context, 1), term_at)
+
+
+def term_at(context, point, rounds):
     trial, process, other = hit(context, point, "term", rounds)
     trial.ended(process, (0, 3))
     count(trial, process, point, "term")
@@ -133,13 +156,17 @@ def point_term(context):
     elif trial.lab.state() is not None:
         trial.lab.check_nothing_claimed()
     trial.finish()
+    return reached(process, point)
 
 
 @case("zombies", pr=len(POINTS), night=5 * len(POINTS))
 def zombies(context):
     """A process stands still at the point for longer than its lease. Documents change, others take its work over and may
     even bring it to its end, and then it wakes up."""
-    point, rounds = split(context.number)
+    everywhere(context, context.number, stop_at)
+
+
+def stop_at(context, point, rounds):
     trial = prepare(context, point)
     trial.sample(idle=None)
     provoke(trial, point)
@@ -160,6 +187,7 @@ def zombies(context):
         trial.counts["zombies"] += 1
     trial.ended(process, (0, 1, 3, 4))
     trial.finish()
+    return stopped
 
 
 def take_over(trial, process, how):
