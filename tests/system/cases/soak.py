@@ -117,7 +117,7 @@ class Soak:
             if process.running:
                 continue
             early = process.wait() == 4 and "working" not in process.err       # cut before it had ever been connected
-            assert early or process.code in (-9, 3), process
+            assert early or process.code in (-9, 0, 3), process
             self.others[number] = self.trial.start("--follow", url=self.urls[number])
 
     # --- the time ---
