@@ -217,8 +217,8 @@ look_for_losses(struct run *run, const struct seen *seen, const PGresult *r)
     bool undone = strcmp(state, "planned") == 0;
 
     if (strcmp(state, "in_progress") == 0)
-        undone = seen->completed || !result_bool(r, 0, "counted") ||
-                 (seen->backfilled && !result_bool(r, 0, "backfilled"));
+        undone =
+            seen->completed || !result_bool(r, 0, "counted") || (seen->backfilled && !result_bool(r, 0, "backfilled"));
     if (undone && !run_stopping(run)) {
         log_event(LOG_WARNING, "the server lost what was done already: beginning anew");
         run_stop(run, STOP_UNDONE, RC_OK, NULL);
