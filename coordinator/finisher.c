@@ -184,6 +184,23 @@ changes_waiting(struct finisher *f, int64_t highest, bool *ret_waiting, struct e
     return rc;
 }
 
+/* Until the changes up to this number are applied, by whoever drains. RC_CLOSED: the run stops, or another finishes. */
+static enum rc
+wait_for_changes(struct finisher *f, int64_t highest, struct err *err)
+{
+    bool waiting = true;
+    enum rc rc;
+
+    while (!run_stopping(f->run)) {
+        if ((rc = changes_waiting(f, highest, &waiting, err)) != RC_OK || !waiting)
+            return rc;
+        if (!still_mine(f))
+            break;
+        run_sleep(f->run, 20);
+    }
+    return RC_CLOSED;
+}
+
 static enum rc
 record(struct finisher *f, const struct db_server *swept, const struct sweep_counts *counts, bool clean,
        struct err *err)
@@ -222,7 +239,6 @@ static enum rc
 sweep_until_clean(struct finisher *f, struct err *err)
 {
     struct sweep_counts counts;
-    bool waiting = true;
     enum rc rc;
 
     for (int round = 0; !run_stopping(f->run); round++) {
@@ -240,17 +256,8 @@ sweep_until_clean(struct finisher *f, struct err *err)
         if (counts.noted > 0)
             log_event(LOG_INFO, "the sweep found documents to repair", LF_INT("documents", counts.noted),
                       LF_INT("orphaned", counts.orphaned), LF_INT("round", round + 1));
-        while (!run_stopping(f->run)) {
-            if ((rc = changes_waiting(f, f->sweep_from, &waiting, err)) != RC_OK)
-                return rc;
-            if (!waiting)
-                break;
-            if (!still_mine(f))
-                return RC_CLOSED;
-            run_sleep(f->run, 20);
-        }
-        if (run_stopping(f->run))
-            break;
+        if ((rc = wait_for_changes(f, f->sweep_from, err)) != RC_OK)
+            return rc;
         /* what was behind during the walk had been noted by then, and has been applied since: under constant writes a
          * threshold of 1 could never be reached otherwise */
         if (counts.noted == 0)
@@ -330,12 +337,16 @@ try_cutover(struct finisher *f, bool *ret_flipped, struct err *err)
     return rc == RC_REFUSED ? RC_OK : rc;
 }
 
+/* The clean sweep may be one of a process that died long ago: what changed since comes first. */
 static enum rc
 complete(struct finisher *f, struct err *err)
 {
     struct params params = PARAMS_INIT;
-    enum rc rc;
+    int64_t highest = 0;
+    enum rc rc = highest_change(f, &highest, err);
 
+    if (rc != RC_OK || (rc = wait_for_changes(f, highest, err)) != RC_OK)
+        return rc;
     params_add_text(&params, f->run->migration->id);
     if ((rc = fail_point("finisher.completing", err)) == RC_OK)
         rc = exec(f, "SELECT reembed.complete($1)", &params, NULL, err);

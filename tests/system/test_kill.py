@@ -112,3 +112,16 @@ def test_twenty_kills_embeddings_server_pays_only_for_what_was_in_flight(lab):
     print(f"{paid} texts paid for {count} documents and {application.changes} changes, {twice} of them again")
     assert twice <= in_flight
     assert paid <= count + application.changes + in_flight
+
+
+def test_what_changed_since_the_sweep_of_a_dead_process_comes_before_completion(lab):
+    journal = lab.documents(50)
+    provider = lab.provider(latency_ms=100)
+    file = lab.file(**lab.http(provider), backfill={"batch_size": 10, "max_concurrent": 1}, database={"lease_secs": 1})
+    dead = lab.start("run", file, env={"REEMBED_FAIL_POINTS": "finisher.completing=kill"})
+    assert dead.wait() == -signal.SIGKILL, dead
+    eventually(lambda: lab.database.value("SELECT finisher_until < clock_timestamp() FROM reembed.migration"), 20,
+               "the dead one's lease to run out")
+    journal.fill(lab.database, 200, first=1000)
+    lab.run(file)
+    lab.check_completed(journal)
