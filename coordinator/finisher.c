@@ -337,16 +337,22 @@ try_cutover(struct finisher *f, bool *ret_flipped, struct err *err)
     return rc == RC_REFUSED ? RC_OK : rc;
 }
 
-/* The clean sweep may be one of a process that died long ago: what changed since comes first. */
+/* The clean sweep may be one of a process that died long ago: what changed since comes before completion. */
+static enum rc
+catch_up(struct finisher *f, struct err *err)
+{
+    int64_t highest = 0;
+    enum rc rc = highest_change(f, &highest, err);
+
+    return rc == RC_OK ? wait_for_changes(f, highest, err) : rc;
+}
+
 static enum rc
 complete(struct finisher *f, struct err *err)
 {
     struct params params = PARAMS_INIT;
-    int64_t highest = 0;
-    enum rc rc = highest_change(f, &highest, err);
+    enum rc rc;
 
-    if (rc != RC_OK || (rc = wait_for_changes(f, highest, err)) != RC_OK)
-        return rc;
     params_add_text(&params, f->run->migration->id);
     if ((rc = fail_point("finisher.completing", err)) == RC_OK)
         rc = exec(f, "SELECT reembed.complete($1)", &params, NULL, err);
@@ -548,6 +554,8 @@ step(struct finisher *f, const struct stand *stand, struct err *err)
         return RC_OK;
     if (!flipped)
         return report_blocked(f, err);
+    if ((rc = catch_up(f, err)) != RC_OK)
+        return rc;
     if (f->run->migration->column.space_id && (rc = column_settle(f->run, f->db, still_mine, f, err)) != RC_OK)
         return rc;
     return complete(f, err);
