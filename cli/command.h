@@ -80,6 +80,7 @@ int retry_run(const struct invocation *invocation, struct err *err);
 int skip_run(const struct invocation *invocation, struct err *err);
 int serve_run(const struct invocation *invocation, struct err *err);
 int embed_run(const struct invocation *invocation, struct err *err);
+int model_run(const struct invocation *invocation, struct err *err);
 int tokenize_run(const struct invocation *invocation, struct err *err);
 
 #endif

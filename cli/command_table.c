@@ -1,4 +1,6 @@
 #include "cli/command.h"
+#include "embed/hub/hub.h"
+#include "embed/onnx/model_list.h"
 #include "serve/server.h"
 
 #define LAST                                                                                                           \
@@ -180,6 +182,13 @@ static const struct option_spec finalize_options[] = {
 static const struct option_spec embed_options[] = {
     {.name = "model", .value = "DIR", .line = "a model folder instead of a migration file"},
     {.name = "query", .line = "as queries: with the query prefix"},
+    LAST,
+};
+
+static const struct option_spec model_options[] = {
+    {.name = "dir", .value = "DIR", .line = "that holds model folders (" MODELS_DEFAULT_FOLDER ")"},
+    {.name = "revision", .value = "REV", .line = "pull: a branch, tag or commit (main)"},
+    {.name = "json", .line = "one JSON document"},
     LAST,
 };
 
@@ -386,5 +395,18 @@ const struct command commands[] = {
      .line = "JSON Lines {\"text\": ...} in, {\"ids\": [...]} out",
      .options = tokenize_options,
      .run = tokenize_run},
+    {.name = "model",
+     .group = TRY,
+     .usage = "pull REPO | list",
+     .line = "fetch a model folder from a hub; show those that are here",
+     .about =
+         "pull: DIR/NAME of organisation/NAME, only the files that are needed: the ONNX graph, the tokenizer, the\n"
+         "settings. Checked by SHA-256, put in place in one step; called again after an interruption it goes on.\n"
+         "HF_ENDPOINT is the hub (" HUB_DEFAULT_ENDPOINT "), HF_TOKEN the token for models that need one.\n"
+         "list: name, dimensions, pooling, longest text, size; and what can't be used, with the reason.",
+     .options = model_options,
+     .min_arguments = 1,
+     .max_arguments = 2,
+     .run = model_run},
     LAST,
 };

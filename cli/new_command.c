@@ -1,6 +1,5 @@
 /* new: a guided migration file. What the database and the model folders tell is offered, the rest is asked. */
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,16 +15,16 @@
 #include "db/result.h"
 #include "db/statements.h"
 #include "embed/embedder.h"
+#include "embed/onnx/model_list.h"
 
 enum { FOLDERS_MAX = 50, ANSWER_BYTES = 2000 };
 
 struct guide {
     const struct invocation *invocation;
-    struct arena *arena; /* owned: every answer */
-    struct db *db;       /* owned */
-    bool asks;           /* at a terminal */
-    const char *folders[FOLDERS_MAX];
-    size_t folder_count;
+    struct arena *arena;       /* owned: every answer */
+    struct db *db;             /* owned */
+    bool asks;                 /* at a terminal */
+    struct model_list folders; /* owned; those that can be used */
     struct new_answers answers;
     int64_t source_dimensions; /* 0: unknown */
 };
@@ -254,28 +253,23 @@ is_model_folder(const char *folder)
     return false;
 }
 
-static int
-by_text(const void *left, const void *right)
+/* What `model list` shows, less what can't be used. */
+static enum rc
+find_folders(struct guide *g, struct err *err)
 {
-    return strcmp(*(const char *const *)left, *(const char *const *)right);
-}
+    const char *place = flag(g, "models") ? flag(g, "models") : MODELS_DEFAULT_FOLDER;
+    enum rc rc = model_list_read(place, &g->folders, err);
+    size_t kept = 0;
 
-static void
-find_folders(struct guide *g)
-{
-    const char *place = flag(g, "models") ? flag(g, "models") : "models";
-    DIR *entries = opendir(place);
-
-    if (entries == NULL)
-        return;
-    for (const struct dirent *entry = readdir(entries); entry && g->folder_count < FOLDERS_MAX;
-         entry = readdir(entries)) {
-        const char *path = arena_printf(g->arena, "%s/%s", place, entry->d_name);
-        if (entry->d_name[0] != '.' && path && is_model_folder(path))
-            g->folders[g->folder_count++] = path;
+    for (size_t i = 0; rc == RC_OK && i < g->folders.count; i++) {
+        struct local_model *model = &g->folders.models[i];
+        if (model->usable && kept < FOLDERS_MAX)
+            g->folders.models[kept++] = *model;
+        else
+            local_model_free(model);
     }
-    (void)closedir(entries);
-    qsort(g->folders, g->folder_count, sizeof *g->folders, by_text);
+    g->folders.count = kept;
+    return rc;
 }
 
 static const char *
@@ -290,10 +284,10 @@ folder_of(const struct guide *g, const char *model)
 {
     const struct model_facts *wanted = model_find(model);
 
-    for (size_t i = 0; i < g->folder_count; i++) {
-        const char *name = last_part(g->folders[i]);
+    for (size_t i = 0; i < g->folders.count; i++) {
+        const char *name = g->folders.models[i].name;
         if (strcasecmp(name, last_part(model)) == 0 || (wanted && model_find(name) == wanted))
-            return g->folders[i];
+            return g->folders.models[i].path;
     }
     return NULL;
 }
@@ -318,11 +312,11 @@ offer_models(struct guide *g, const char *option, const char *question, int64_t 
 
     if (flag(g, option) || !g->asks)
         return answer(g, option, question, NULL, true, err);
-    for (size_t i = 0; i < g->folder_count; i++) {
-        facts = model_find(last_part(g->folders[i]));
-        if ((dimensions == 0 || !facts || (int64_t)facts->dimensions == dimensions) &&
-            !is_source(g, last_part(g->folders[i])))
-            names[count++] = last_part(g->folders[i]);
+    for (size_t i = 0; i < g->folders.count; i++) {
+        const struct local_model *model = &g->folders.models[i];
+        if ((dimensions == 0 || model->dimensions == 0 || (int64_t)model->dimensions == dimensions) &&
+            !is_source(g, model->name))
+            names[count++] = model->name;
     }
     for (size_t i = 0; (facts = model_at(i)) != NULL && count < sizeof names / sizeof names[0]; i++)
         if (!folder_of(g, facts->name) && !is_source(g, facts->name) &&
@@ -349,14 +343,12 @@ offer_models(struct guide *g, const char *option, const char *question, int64_t 
 static int64_t
 folder_dimensions(const char *folder)
 {
-    char path[4096];
-    cJSON *config = NULL;
-    int64_t size = 0;
+    struct local_model model;
 
-    (void)snprintf(path, sizeof path, "%s/config.json", folder);
-    if (json_read_file(path, &config, NULL) == RC_OK)
-        size = (int64_t)json_number(config, "hidden_size", 0);
-    cJSON_Delete(config);
+    if (local_model_read(folder, last_part(folder), &model, NULL) != RC_OK)
+        return 0;
+    int64_t size = (int64_t)model.dimensions;
+    local_model_free(&model);
     return size;
 }
 
@@ -541,8 +533,8 @@ new_run(const struct invocation *invocation, struct err *err)
     if (!(g.arena = arena_new(0)))
         rc = err_memory(err);
     else if ((rc = session_open(invocation, &g.db, err)) == RC_OK) {
-        find_folders(&g);
-        if ((rc = ask_documents(&g, err)) == RC_OK && (rc = ask_models(&g, err)) == RC_OK) {
+        if ((rc = find_folders(&g, err)) == RC_OK && (rc = ask_documents(&g, err)) == RC_OK &&
+            (rc = ask_models(&g, err)) == RC_OK) {
             if (!path)
                 path = arena_printf(g.arena, "%s.json", g.answers.collection);
             new_file_text(&g.answers, &text);
@@ -553,6 +545,7 @@ new_run(const struct invocation *invocation, struct err *err)
             show_plan(&g, path);
     }
     strbuf_free(&text);
+    model_list_free(&g.folders);
     arena_free(g.arena);
     return rc == RC_OK ? EXIT_DONE : exit_code_of(rc, err);
 }

@@ -77,6 +77,8 @@ on_header(char *line, size_t size, size_t count, void *context)
     const char *tokens_header = transport->request->tokens_header;
     size_t length = size * count;
 
+    if (transport->request->see != NULL)
+        transport->request->see(transport->request->context, line, length);
     if (length >= 5 && strncasecmp(line, "HTTP/", 5) == 0) {
         retry_after_begin(&answer->retry); /* an interim answer came before this one */
         answer->has_tokens = false;
@@ -157,8 +159,6 @@ set_options(struct transport *transport, const struct endpoint *endpoint)
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* one request at a time: nothing to multiplex */
     SET(CURLOPT_USERAGENT, "reembed/" REEMBED_VERSION);
-    /* "" is every coding this libcurl can unpack. */
-    SET(CURLOPT_ACCEPT_ENCODING, "");
 #if LIBCURL_VERSION_NUM >= 0x075500
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
 #else
@@ -212,6 +212,24 @@ transport_close(struct transport *transport)
     strbuf_free(&transport->refusal);
     free(transport);
     return NULL;
+}
+
+/* The request's own lines or the transport's; *ret_own is to be freed after the exchange. */
+static CURLcode
+set_headers(const struct transport *transport, const struct transport_request *request, struct curl_slist **ret_own)
+{
+    struct curl_slist *lines = request->body != NULL ? transport->headers : transport->info_headers;
+    const char *coding = ""; /* every coding this libcurl can unpack */
+
+    if (request->headers != NULL) {
+        for (size_t i = 0; request->headers[i] != NULL; i++)
+            if (!add_header(ret_own, request->headers[i]))
+                return CURLE_OUT_OF_MEMORY;
+        lines = *ret_own;
+        coding = NULL;
+    }
+    CURLcode result = curl_easy_setopt(transport->easy, CURLOPT_HTTPHEADER, lines);
+    return result == CURLE_OK ? curl_easy_setopt(transport->easy, CURLOPT_ACCEPT_ENCODING, coding) : result;
 }
 
 static bool
@@ -270,8 +288,9 @@ transport_exchange(struct transport *transport, const struct transport_request *
                    struct transport_answer *ret_answer)
 {
     CURL *easy = transport->easy;
-    CURLcode result = CURLE_OK;
+    CURLcode result;
     curl_off_t uploaded = 0;
+    struct curl_slist *own = NULL;
 
     *ret_answer = (struct transport_answer){.end = TRANSPORT_ANSWERED};
     retry_after_begin(&ret_answer->retry);
@@ -282,10 +301,11 @@ transport_exchange(struct transport *transport, const struct transport_request *
     transport->begun = false;
     transport->problem[0] = '\0';
 
+    result = set_headers(transport, request, &own);
     if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
-                         request->body != NULL ? transport->headers : transport->info_headers) != CURLE_OK)
+        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, request->stall_ms > 0 ? 1L : 0L) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)((request->stall_ms + 999) / 1000)) != CURLE_OK)
         result = CURLE_OUT_OF_MEMORY;
     if (request->body == NULL) {
         (void)curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
@@ -301,6 +321,8 @@ transport_exchange(struct transport *transport, const struct transport_request *
         (void)snprintf(transport->problem, sizeof transport->problem, "the connection ended before the answer began");
     }
     (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL); /* the caller's memory */
+    (void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(own);
 
     (void)curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &ret_answer->status);
     (void)curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);

@@ -24,10 +24,17 @@ struct transport_request {
     const char *url;
     const char *body; /* NULL: GET */
     size_t length;
-    int64_t timeout_ms;        /* of the whole exchange */
+    int64_t timeout_ms;        /* of the whole exchange; 0: no limit */
+    int64_t stall_ms;          /* without a byte, in whole seconds; 0: no limit of its own */
     size_t max_answer;         /* bytes, unpacked */
     const char *tokens_header; /* lower case; NULL: none */
     const atomic_bool *cancel; /* NULL: never */
+
+    /* Instead of the transport's own header lines, the key included; NULL-ended, borrowed. NULL: those. The answer is then
+     * taken as it is, uncompressed, as whoever asks for a range of it must. */
+    const char *const *headers;
+    /* Sees each header line as it came, the status line first; NULL: nobody looks. */
+    void (*see)(void *context, const char *line, size_t length);
 
     /* Takes the body of an answer with status 2xx, piece by piece; false gives the transfer up. */
     bool (*take)(void *context, const char *bytes, size_t length);

@@ -16,7 +16,7 @@ SCALE = float(os.environ.get("REEMBED_TEST_SCALE") or 1)
 PATIENCE = 1 if SCALE >= 1 else 10
 
 # What must not leak from the surroundings of a test into the program.
-UNWANTED = ("PG", "REEMBED_", "DATABASE_URL", "OPENAI", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+UNWANTED = ("PG", "REEMBED_", "DATABASE_URL", "OPENAI", "HF_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 
 REPORTS = ("ThreadSanitizer", "AddressSanitizer", "LeakSanitizer", "runtime error:", "Assertion `")
 

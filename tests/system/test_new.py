@@ -7,6 +7,7 @@ import select
 
 import pytest
 
+from hub import tokenizer
 from lab import DIMENSIONS
 from program import BINARY, clean_environment
 
@@ -92,7 +93,12 @@ def test_at_a_terminal_it_asks_and_offers_what_it_found(table):
     folder = table.directory / "models" / "all-MiniLM-L6-v2"
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(b"")
-    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer.json").write_bytes(tokenizer())
+    unusable = table.directory / "models" / "a-broken-one"      # as `model list` shows, too
+    unusable.mkdir()
+    (unusable / "model.onnx").write_bytes(b"")
+    (unusable / "tokenizer.json").write_text("{}")
+    assert [model["usable"] for model in json.loads(table.call("model", "list", "--json").out)["models"]] == [False, True]
     answers = [("unique column", ""), ("text to embed", "title || body"), ("short name", ""), ("made the old vectors", "old"),
                ("keep the old vectors", "none"), ("the new model", "1"), ("model folder", "")]
     pid, terminal = pty.fork()
@@ -117,4 +123,4 @@ def test_at_a_terminal_it_asks_and_offers_what_it_found(table):
     assert file["documents"]["content"] == "title || body" and file["source"]["model"] == "old"
     assert file["target"]["model"] == "all-MiniLM-L6-v2" and file["target"]["dimensions"] == 384
     assert file["target"]["provider"] == {"kind": "onnx", "path": "models/all-MiniLM-L6-v2"}
-    assert b"here: models/all-MiniLM-L6-v2" in shown and b"next:" in shown
+    assert b"here: models/all-MiniLM-L6-v2" in shown and b"a-broken-one" not in shown and b"next:" in shown
