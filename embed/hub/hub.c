@@ -427,7 +427,7 @@ hub_get(struct hub *hub, const struct hub_request *request, struct hub_answer *r
     if (hop == NULL || url == NULL || address.failed ||
         curl_url_set(url, CURLUPART_URL, strbuf_text(&address), 0) != CURLUE_OK)
         rc = err_memory(err);
-    for (int hops = 0; rc == RC_OK; hops++) {
+    for (int hops = 0; rc == RC_OK && hop != NULL; hops++) {
         hop->request = request;
         hop->answer = ret_answer;
         hop->first = hops == 0;

@@ -78,6 +78,87 @@ def test_every_file_that_is_linked_or_named_exists(page):
         assert (SOURCE / name).exists(), f"{page.name} names {name}"
 
 
+# --- links, questions, runbooks ---
+
+def slug(heading):
+    """As the hosts of Markdown make anchors of headings."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower().strip()
+    return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+
+
+def headings(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return {slug(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_place_that_is_linked_exists(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        if "://" not in link and anchor and target.suffix == ".md":
+            assert anchor in headings(target), f"{page.name} links to {link}"
+
+
+def test_every_page_is_reached_from_the_readme():
+    linked = set(re.findall(r"\]\((docs/[\w.-]+\.md)", (SOURCE / "README.md").read_text()))
+    assert {f"docs/{page.name}" for page in PAGES if page.name != "README.md"} == linked
+
+
+def questions():
+    text = (SOURCE / "docs" / "faq.md").read_text()
+    return re.findall(r"^### (\d+)\. (.*\?.*)\n\n((?:(?!^###).*\n?)*)", text, re.MULTILINE)
+
+
+def test_twenty_questions_have_short_answers_that_say_where_the_long_one_is():
+    assert [int(number) for number, _, _ in questions()] == list(range(1, 21))
+    for number, question, answer in questions():
+        links = [link for link in re.findall(r"\]\(([^)]+)\)", answer) if "#" in link or link.endswith("upgrading.md")]
+        assert links, f"{number}. {question}"
+        assert len(answer.split()) <= 60, f"{number}. {question}: {len(answer.split())} words"
+
+
+RUNBOOKS = SOURCE / "docs" / "runbooks.md"
+
+
+def sections(page):
+    """Heading -> text below it."""
+    parts = re.split(r"^## (.*)$", page.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def test_every_alert_has_a_runbook_that_it_names():
+    rules = (SOURCE / "deploy" / "prometheus" / "rules.yml").read_text()
+    alerts = re.split(r"^\s+- alert: ", rules, flags=re.MULTILINE)[1:]
+    names = [alert.split()[0] for alert in alerts]
+    assert len(names) >= 9 and len(set(names)) == len(names)
+    runbooks = {name: text for name, text in sections(RUNBOOKS).items() if name.startswith("Reembed")}
+    assert set(runbooks) == set(names), "an alert without a runbook, or a runbook without an alert"
+    for name, alert in zip(names, alerts):
+        assert f'runbook_url: "docs/runbooks.md#{slug(name)}"' in alert, name
+        assert {"**Means:**", "**Over when:**"} <= set(re.findall(r"\*\*\w[\w ]*:\*\*", runbooks[name])), name
+
+
+def test_every_exit_code_has_a_runbook():
+    text = help_of().partition("exit codes:")[2].partition("\n\n")[0]
+    codes = re.findall(r"(?:^|,)\s*(\d) ", text)
+    assert codes == [str(code) for code in range(10)]
+    runbooks = {name: text for name, text in sections(RUNBOOKS).items() if name.startswith("Exit ")}
+    assert list(runbooks) == [f"Exit {code}" for code in codes]
+    for name, text in runbooks.items():
+        assert "**Do:**" in text or "| do |" in text, name
+
+
+def test_the_programs_of_the_cookbook_are_the_files_that_are_run():
+    done = subprocess.run([SOURCE / "docs" / "make-cookbook", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = set(re.findall(r"<!-- (\S+) -->", (SOURCE / "docs" / "cookbook.md").read_text()))
+    programs = {str(path.relative_to(SOURCE)) for path in (SOURCE / "examples" / "applications").rglob("*")
+                if path.suffix in (".py", ".js", ".go", ".java")}
+    assert shown == programs and len(programs) == 4
+
+
 # --- the migration file ---
 
 BASE = {
