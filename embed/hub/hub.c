@@ -74,7 +74,8 @@ read_endpoint(struct hub *hub, const char *endpoint, struct err *err)
         rc = bad_endpoint(err, "a user or password does not belong there; the token is read from HF_TOKEN");
     else if (curl_url_get(url, CURLUPART_QUERY, &query, 0) == CURLUE_OK)
         rc = bad_endpoint(err, "it has a query (?...)");
-    else if (curl_url_get(url, CURLUPART_URL, &text, 0) != CURLUE_OK || (hub->base = strdup(text)) == NULL)
+    else if (curl_url_get(url, CURLUPART_URL, &text, 0) != CURLUE_OK || text == NULL ||
+             (hub->base = strdup(text)) == NULL)
         rc = err_memory(err);
     for (size_t length = hub->base == NULL ? 0 : strlen(hub->base); length > 0 && hub->base[length - 1] == '/';)
         hub->base[--length] = '\0';
@@ -89,13 +90,14 @@ read_endpoint(struct hub *hub, const char *endpoint, struct err *err)
 static enum rc
 read_token(struct hub *hub, const char *token, struct err *err)
 {
-    const char *host = strstr(hub->origin, "://") + 3;
+    const char *host = hub->origin + (is_encrypted(hub->origin) ? sizeof "https://" - 1 : sizeof "http://" - 1);
+    const char *port = strrchr(host, ':');
     char name[256];
 
     for (const char *c = token; *c != '\0'; c++)
         if ((unsigned char)*c <= 0x20 || *c == 0x7F)
             return err_set(err, RC_INVALID, ERR_USAGE, "HF_TOKEN has a blank, a line end or another control character");
-    (void)snprintf(name, sizeof name, "%.*s", (int)(strrchr(host, ':') - host), host);
+    (void)snprintf(name, sizeof name, "%.*s", (int)(port != NULL ? port - host : 0), host);
     if (!is_encrypted(hub->origin) && !endpoint_is_loopback(name)) {
         err_set(err, RC_INVALID, ERR_USAGE, "HF_TOKEN is not sent over plain http to %s", name);
         err_hint(err, "use https in HF_ENDPOINT, or unset HF_TOKEN where the hub needs none");
@@ -224,7 +226,6 @@ see(void *context, const char *line, size_t length)
     struct hop *hop = context;
     struct hub_answer *answer = hop->answer;
     char value[URL_MAX];
-    unsigned long long from, to, total;
 
     if (length >= 5 && strncasecmp(line, "HTTP/", 5) == 0) {
         hop->status = length > 9 ? strtol(line + 9, NULL, 10) : 0;
@@ -235,11 +236,9 @@ see(void *context, const char *line, size_t length)
     } else if (header_value(line, length, "content-length:", value, sizeof value)) {
         hop->has_length = number_of(value, &hop->length);
     } else if (header_value(line, length, "content-range:", value, sizeof value)) {
-        if (sscanf(value, "bytes %llu-%llu/%llu", &from, &to, &total) == 3) {
-            hop->has_range = true;
-            hop->range_from = from;
-            hop->range_total = total;
-        }
+        const char *total = strchr(value, '/');
+        hop->has_range = strncasecmp(value, "bytes ", 6) == 0 && total != NULL &&
+                         number_of(value + 6, &hop->range_from) && number_of(total + 1, &hop->range_total);
     } else if (!hop->first) {
         return; /* what follows is the hub's word, not the store's */
     } else if (header_value(line, length, "x-linked-etag:", value, sizeof value)) {
@@ -422,12 +421,16 @@ hub_get(struct hub *hub, const struct hub_request *request, struct hub_answer *r
     enum rc rc = RC_OK;
 
     *ret_answer = (struct hub_answer){0};
+    if (hop == NULL || url == NULL) {
+        curl_url_cleanup(url);
+        free(hop);
+        return err_memory(err);
+    }
     strbuf_init(&address, URL_MAX);
     strbuf_printf(&address, "%s%s", hub->base, request->path);
-    if (hop == NULL || url == NULL || address.failed ||
-        curl_url_set(url, CURLUPART_URL, strbuf_text(&address), 0) != CURLUE_OK)
+    if (address.failed || curl_url_set(url, CURLUPART_URL, strbuf_text(&address), 0) != CURLUE_OK)
         rc = err_memory(err);
-    for (int hops = 0; rc == RC_OK && hop != NULL; hops++) {
+    for (int hops = 0; rc == RC_OK; hops++) {
         hop->request = request;
         hop->answer = ret_answer;
         hop->first = hops == 0;
@@ -452,7 +455,7 @@ hub_get(struct hub *hub, const struct hub_request *request, struct hub_answer *r
             rc = RC_CLOSED;
         break;
     }
-    ret_answer->status = hop == NULL ? 0 : hop->status;
+    ret_answer->status = hop->status;
     curl_url_cleanup(url);
     free(hop);
     strbuf_free(&address);
