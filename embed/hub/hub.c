@@ -47,7 +47,7 @@ origin_of(CURLU *url)
 static bool
 is_encrypted(const char *origin)
 {
-    return strncmp(origin, "https:", 6) == 0;
+    return origin != NULL && strncmp(origin, "https:", 6) == 0;
 }
 
 static enum rc
@@ -91,13 +91,16 @@ static enum rc
 read_token(struct hub *hub, const char *token, struct err *err)
 {
     const char *host = hub->origin + (is_encrypted(hub->origin) ? sizeof "https://" - 1 : sizeof "http://" - 1);
-    const char *port = strrchr(host, ':');
+    const char *port = hub->origin != NULL ? strrchr(host, ':') : NULL;
     char name[256];
+
+    if (port == NULL)
+        return bad_endpoint(err, "it is no http or https address");
 
     for (const char *c = token; *c != '\0'; c++)
         if ((unsigned char)*c <= 0x20 || *c == 0x7F)
             return err_set(err, RC_INVALID, ERR_USAGE, "HF_TOKEN has a blank, a line end or another control character");
-    (void)snprintf(name, sizeof name, "%.*s", (int)(port != NULL ? port - host : 0), host);
+    (void)snprintf(name, sizeof name, "%.*s", (int)(port - host), host);
     if (!is_encrypted(hub->origin) && !endpoint_is_loopback(name)) {
         err_set(err, RC_INVALID, ERR_USAGE, "HF_TOKEN is not sent over plain http to %s", name);
         err_hint(err, "use https in HF_ENDPOINT, or unset HF_TOKEN where the hub needs none");
