@@ -62,6 +62,27 @@ print_options(const struct output *out, const struct option_spec *options)
     }
 }
 
+/* "exit codes: 0 done, 1 ...", in lines of at most 88 columns. */
+static void
+print_exit_statuses(const struct output *out)
+{
+    enum { INDENT = 12, WIDTH = 88 };
+    int column = INDENT;
+
+    output_print(out, "\nexit codes:");
+    for (const struct exit_status *status = exit_statuses; status->name != NULL; status++) {
+        char item[64];
+        int length = snprintf(item, sizeof item, "%d %s%s", status->code, status->name, status[1].name ? "," : "");
+        if (column + length > WIDTH) {
+            output_print(out, "\n%*s", INDENT - 1, "");
+            column = INDENT;
+        }
+        output_print(out, " %s", item);
+        column += length + 1;
+    }
+    output_print(out, "\n\n");
+}
+
 void
 help_print(const struct output *out)
 {
@@ -80,9 +101,7 @@ help_print(const struct output *out)
     }
     print_title(out, "options");
     print_options(out, global_options);
-    output_print(out, "\nexit codes: 0 done, 1 unexpected, 2 usage or configuration, 3 work left, 4 database away,\n"
-                      "            5 provider refused, 6 not in this state, 7 gate or verification, 8 paused,\n"
-                      "            9 completed with failed documents\n\n");
+    print_exit_statuses(out);
     output_next(out, "reembed plan FILE, or reembed COMMAND --help");
 }
 

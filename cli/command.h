@@ -41,9 +41,17 @@ struct command {
     int (*run)(const struct invocation *invocation, struct err *err);
 };
 
-/* Ended by a row without a name. */
+/* What an exit code means: `name` in a list of all, `meaning` in the manual. */
+struct exit_status {
+    int code;
+    const char *name;
+    const char *meaning;
+};
+
+/* Each ended by a row without a name. */
 extern const struct command commands[];
 extern const struct option_spec global_options[];
+extern const struct exit_status exit_statuses[];
 
 /* NULL where there is none. */
 const struct command *command_find(const char *name);

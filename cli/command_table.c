@@ -8,6 +8,20 @@
         0                                                                                                              \
     }
 
+const struct exit_status exit_statuses[] = {
+    {EXIT_DONE, "done", "done, or nothing was left to do"},
+    {EXIT_UNEXPECTED, "unexpected", "an unexpected failure; the log says what"},
+    {EXIT_USAGE, "usage or configuration", "the command line, the migration file or what it names is wrong"},
+    {EXIT_MORE, "work left", "stopped with work left (--once, --max-runtime, --until, SIGTERM); run it again"},
+    {EXIT_UNREACHABLE, "database away", "the database can't be reached or refuses the connection"},
+    {EXIT_PROVIDER, "provider refused", "the embeddings provider refuses for good: key, quota, model, dimensions"},
+    {EXIT_STATE, "not in this state", "not allowed in the state that the migration is in"},
+    {EXIT_GATE, "gate or verification", "a gate does not hold, or a verification or comparison found something"},
+    {EXIT_PAUSED, "paused", "paused, by a person or by a budget"},
+    {EXIT_FAILURES, "completed with failed documents", "completed, but documents are listed by failures"},
+    LAST,
+};
+
 const struct option_spec global_options[] = {
     {.name = "database-url",
      .value = "URL",

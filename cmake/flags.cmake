@@ -12,6 +12,8 @@ add_compile_definitions(_GNU_SOURCE REEMBED_VERSION="${PROJECT_VERSION}")
 add_compile_options(
     -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wundef
     -fno-omit-frame-pointer
+    # Assertions name files; not where they were built.
+    -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=
     # The hashing embedder promises the same bits on every machine.
     -ffp-contract=off)
 

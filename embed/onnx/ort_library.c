@@ -104,21 +104,21 @@ open_named(const char *path, const char *by, struct ort_api *ret_api, struct err
     return open_file(S_ISDIR(status.st_mode) ? inside : path, ret_api, err);
 }
 
-/* .cache/onnxruntime of the tree that the program was built in: build/bin/reembed has it two folders up. */
+/* The library in a folder that is `tail` from the one that holds this program. */
 static bool
-beside_program(char folder[PATH_MAX])
+find_beside_program(const char *tail, char path[PATH_MAX])
 {
+    char folder[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", folder, PATH_MAX - 1);
-    static const char tail[] = "/../../.cache/onnxruntime";
 
     if (length <= 0)
         return false;
     folder[length] = '\0';
     char *slash = strrchr(folder, '/');
-    if (!slash || (size_t)(slash - folder) + sizeof tail > PATH_MAX)
+    if (!slash || (size_t)(slash - folder) + strlen(tail) >= PATH_MAX)
         return false;
-    memcpy(slash, tail, sizeof tail);
-    return true;
+    memcpy(slash, tail, strlen(tail) + 1);
+    return find_in_folder(folder, path);
 }
 
 enum rc
@@ -127,12 +127,15 @@ ort_library_open(const char *path, struct ort_api *ret_api, struct err *err)
     static const char *const folders[] = {"/usr/lib", "/usr/local/lib", "/opt/onnxruntime/lib", ".cache/onnxruntime"};
     static const char *const names[] = {LIBRARY_STEM ".1", LIBRARY_STEM};
     const char *named = getenv("REEMBED_ONNXRUNTIME");
-    char own[PATH_MAX], found[PATH_MAX];
+    char found[PATH_MAX];
 
     if (path && path[0])
         return open_named(path, "the option", ret_api, err);
     if (named && named[0])
         return open_named(named, "REEMBED_ONNXRUNTIME", ret_api, err);
+    /* A package brings the one that it was tried with. */
+    if (find_beside_program("/../lib/reembed", found))
+        return open_file(found, ret_api, err);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
         if (library)
@@ -142,7 +145,8 @@ ort_library_open(const char *path, struct ort_api *ret_api, struct err *err)
         if (find_in_folder(folders[i], found))
             return open_file(found, ret_api, err);
     }
-    if (beside_program(own) && find_in_folder(own, found))
+    /* Of the tree that the program was built in: build/bin/reembed has it two folders up. */
+    if (find_beside_program("/../../.cache/onnxruntime", found))
         return open_file(found, ret_api, err);
 
     err_set(err, RC_INVALID, ERR_USAGE,
