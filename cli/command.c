@@ -62,11 +62,11 @@ print_options(const struct output *out, const struct option_spec *options)
     }
 }
 
-/* "exit codes: 0 done, 1 ...", in lines of at most 88 columns. */
+/* "exit codes: 0 done, 1 ...", in lines of at most 90 columns. */
 static void
 print_exit_statuses(const struct output *out)
 {
-    enum { INDENT = 12, WIDTH = 88 };
+    enum { INDENT = 12, WIDTH = 90 };
     int column = INDENT;
 
     output_print(out, "\nexit codes:");

@@ -139,7 +139,7 @@ def test_bash_completes_commands_options_and_values(unpacked):
     assert bash_completes(script, "reembed", "ro") == {"rollback"}
     for command in commands():
         offered = bash_completes(script, "reembed", command, "--")
-        assert offered == {option for option in options_of(command)}, command
+        assert offered == set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", help_of(command), re.MULTILINE)), command
     assert bash_completes(script, "reembed", "--log-format", "text", "statu") == {"status"}
     assert bash_completes(script, "reembed", "--log-format", "=", "text", "statu") == {"status"}
     assert bash_completes(script, "reembed", "run", "--log-format", "") == {"text", "json"}
