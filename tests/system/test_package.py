@@ -266,8 +266,7 @@ def migrate(bare, lab):
     def reembed(*words, code=0):
         return bare.confined(socket_folder(lab), "reembed", *words, code=code, REEMBED_DATABASE_URL=lab.url)
 
-    assert '"target"' in reembed("new", "--out", "-", "--table", "public.docs", "--column", "embedding", "--content", "body",
-                                 "--source-model", "old", "--model", "all-MiniLM-L6-v2", "--path", "/srv/models/x", "--no-plan")
+    assert "findings" in json.loads(reembed("doctor", "--table", "public.docs", "--json"))
     assert "next: " in reembed("plan", "/etc/reembed/docs.json")
     reembed("run", "/etc/reembed/docs.json", "--until", "0.5", code=3)
     assert "next: " in reembed("run", "/etc/reembed/docs.json")
