@@ -225,6 +225,7 @@ def test_installed_used_and_removed_on_a_bare_debian(packages, bare, lab):
     shutil.rmtree(bare.path / "etc/reembed")
     remove_folders(bare.path, socket_folder(lab))
     bare.call("dpkg", "-r", "reembed")
+    bare.call("dpkg", "-P", "reembed")
     assert not (wants / "reembed@docs.service").is_symlink()
     if made:
         os.removedirs(wants)
