@@ -223,7 +223,7 @@ def test_installed_used_and_removed_on_a_bare_debian(packages, bare, lab):
     (wants / "reembed@docs.service").symlink_to("/usr/lib/systemd/system/reembed@.service")
     shutil.rmtree(bare.path / "srv/models", ignore_errors=True)
     shutil.rmtree(bare.path / "etc/reembed")
-    remove_folders(bare.path, socket_folder(lab))
+    remove_folders(bare.path, socket_folder(lab), before)
     bare.call("dpkg", "-r", "reembed")
     bare.call("dpkg", "-P", "reembed")
     assert not (wants / "reembed@docs.service").is_symlink()
@@ -239,12 +239,12 @@ def socket_folder(lab):
     return pathlib.Path(re.search(r"host=([^&]+)", lab.url)[1].replace("%2F", "/"))
 
 
-def remove_folders(root, inside):
-    """What BareRoot.confined has made to mount the socket on."""
-    try:
-        os.removedirs(root / str(inside).lstrip("/"))
-    except OSError:
-        pass
+def remove_folders(root, inside, before):
+    """What BareRoot.confined has made to mount the socket on, and nothing that was there before."""
+    folder = root / str(inside).lstrip("/")
+    while str(folder.relative_to(root)) not in before and folder.is_dir():
+        folder.rmdir()
+        folder = folder.parent
 
 
 def look_at_the_manual(bare):
