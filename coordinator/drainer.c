@@ -16,7 +16,7 @@
 #include "db/result.h"
 #include "db/statements.h"
 
-#define LIST         1000 /* changes a pass */
+#define LIST         1000 /* changes a pass, at most */
 #define FLOOR_PASSES 8    /* passes after which smaller numbers are looked for again */
 #define PURGE_MS     10000
 #define PURGE_LIMIT  10000
@@ -33,6 +33,7 @@ struct drainer {
     int64_t renewed_ms;
     int64_t purged_ms;
     int64_t floor;
+    int list; /* changes a pass */
     int passes;
     int renamed;       /* run_names_changed */
     bool skipped_some; /* the last pass left changes for later */
@@ -166,7 +167,7 @@ list_changes(struct drainer *d, struct pass *pass, struct err *err)
 
     params_add_int8(&params, d->space->id);
     params_add_int8(&params, d->floor);
-    params_add_int4(&params, LIST);
+    params_add_int4(&params, d->list);
     rc = run_exec(d->run, d->db, d->space->list, &params, &rows, err);
     params_clear(&params);
     if (rc != RC_OK)
@@ -440,6 +441,19 @@ out:
     return rc;
 }
 
+/* A pass whose lease is lost was for nothing, and meanwhile the log grows. Fewer changes are sooner done; a process that
+ * stands still now and then would otherwise never end a pass. */
+static void
+adapt_list(struct drainer *d, const struct pass *pass)
+{
+    if (!d->leased)
+        d->list = d->list / 2 > (int)d->run->batch_size ? d->list / 2 : (int)d->run->batch_size;
+    else if (pass->count + pass->marker_count >= (size_t)d->list)
+        d->list *= 2;
+    if (d->list > LIST)
+        d->list = LIST;
+}
+
 /* RC_AGAIN: nothing is waiting. */
 static enum rc
 drain_once(struct drainer *d, struct err *err)
@@ -467,6 +481,7 @@ drain_once(struct drainer *d, struct err *err)
     } else if (rc == RC_OK) {
         d->floor = pass.highest;
     }
+    adapt_list(d, &pass);
     arena_free(pass.arena);
     return rc;
 }
@@ -526,7 +541,7 @@ void *
 drainer_thread(void *argument)
 {
     const struct drainer_argument *with = argument;
-    struct drainer d = {.run = with->run, .space = with->space, .embedder = with->embedder};
+    struct drainer d = {.run = with->run, .space = with->space, .embedder = with->embedder, .list = LIST};
     struct err err = ERR_INIT;
     pthread_condattr_t monotonic;
     enum rc rc;

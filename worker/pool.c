@@ -70,10 +70,9 @@ run_task(struct worker *worker, struct embed_task *task)
     if (!*session && (rc = embed_session_open(options->embedders[task->embedder], session, &task->err)) != RC_OK)
         return rc;
 
-    if ((rc = fail_point("worker.asking", &task->err)) != RC_OK)
-        return rc;
-    rc = embed_documents(*session, &options->policies[task->embedder], task->documents, task->count, task->dimensions,
-                         task->vectors, task->results, &task->usage, task->arena, &task->err);
+    if ((rc = fail_point("worker.asking", &task->err)) == RC_OK)
+        rc = embed_documents(*session, &options->policies[task->embedder], task->documents, task->count,
+                             task->dimensions, task->vectors, task->results, &task->usage, task->arena, &task->err);
     while (rc == RC_RETRY && options->outage && options->outage(options->context, &task->err))
         rc = embed_pending(worker, task, *session);
     return rc == RC_OK ? fail_point("worker.answered", &task->err) : rc;

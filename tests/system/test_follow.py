@@ -167,3 +167,25 @@ def test_routing_names_both_models_in_the_window(lab):
     lab.run(lab.file())
     row = lab.database.row("SELECT phase, query_model, write_models FROM reembed.routing")
     assert row == ("rollback_window", MODEL, [OLD_MODEL, MODEL])
+
+
+def test_changes_get_through_although_whoever_drains_them_stands_still_now_and_then(lab):
+    journal = lab.documents(20)
+    provider = lab.provider(latency_ms=50)
+    file = lab.file(**lab.http(provider), backfill={"batch_size": 10, "max_concurrent": 1}, database={"lease_secs": 0.3})
+    lab.run(file)
+    followers = [lab.start("run", file, "--follow") for _ in range(2)]
+    eventually(lambda: all("working" in process.err for process in followers), 30, "the followers to work")
+    journal.fill(lab.database, 600, first=1000)
+    for number in range(80):            # all of them at once take 3 s; nobody has a second
+        if no_changes_left(lab):
+            break
+        sleeper = followers[number % 2]
+        sleeper.send(signal.SIGSTOP)
+        time.sleep(0.5)
+        sleeper.send(signal.SIGCONT)
+        time.sleep(0.3)
+    assert no_changes_left(lab), "the changes were never applied"
+    for process in followers:
+        process.stops(0, within=10)
+    lab.check_completed(journal)
